@@ -1,0 +1,1 @@
+"""Networks in torch: building blocks, named architectures, checkpoints, prediction."""

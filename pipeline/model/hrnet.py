@@ -1,0 +1,193 @@
+"""A high-resolution network: parallel branches at 1/4, 1/8, 1/16 and 1/32 that keep exchanging."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.model.layers import ConvNorm
+from pipeline.model.mga import MGA
+
+StemKind = Literal["replace", "insert", "none"]
+
+EXPANSION = 4
+TOTAL_STRIDE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class HRNetShape:
+    """Sizes of the network.
+
+    Branch ``b`` has ``width * 2**b`` channels; ``modules`` counts the exchange modules of the stages
+    with two, three and four branches, ``blocks`` the residual blocks of a branch between exchanges.
+    """
+
+    width: int
+    stem_channels: int = 64
+    bottlenecks: int = 4
+    bottleneck_channels: int = 64
+    modules: tuple[int, int, int] = (1, 4, 3)
+    blocks: int = 4
+    mga: StemKind = "none"
+    theta: float = 0.7
+
+
+class Stem(nn.Module):
+    """Two stride-2 convolutions; MGA replaces the first, follows it, or is absent."""
+
+    def __init__(self, channels: int, mga: StemKind, theta: float) -> None:
+        super().__init__()
+        first: list[nn.Module] = []
+        if mga != "replace":
+            first.append(nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False))
+        if mga == "replace":
+            first.append(MGA(3, channels, stride=2, theta=theta))
+        elif mga == "insert":
+            first.append(MGA(channels, channels, theta=theta))
+        self.first = nn.Sequential(*first)
+        self.norm = nn.BatchNorm2d(channels)
+        self.second = ConvNorm(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to ``(N, channels, H / 4, W / 4)``."""
+        x = functional.relu(self.norm(self.first(x)), inplace=True)
+        return cast("Tensor", self.second(x))
+
+
+class Bottleneck(nn.Module):
+    """A residual of 1x1, 3x3 and 1x1 convolutions, four times wider outside than inside."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        out_channels = channels * EXPANSION
+        self.body = nn.Sequential(
+            ConvNorm(in_channels, channels, 1),
+            ConvNorm(channels, channels, 3),
+            ConvNorm(channels, out_channels, 1, relu=False),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels, 1, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the plane; map ``in_channels`` to ``4 * channels``."""
+        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+class BasicBlock(nn.Module):
+    """A residual of two 3x3 convolutions at constant width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvNorm(channels, channels, 3), ConvNorm(channels, channels, 3, relu=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape ``(N, channels, H, W)``."""
+        return functional.relu(self.body(x) + x, inplace=True)
+
+
+class Exchange(nn.Module):
+    """Residual blocks on every branch, then each branch receives the sum of all of them."""
+
+    def __init__(self, widths: Sequence[int], blocks: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width) for _ in range(blocks))) for width in widths
+        )
+        self.paths = nn.ModuleList(
+            nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
+            for target in range(len(widths))
+        )
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Keep the list of ``(N, width_b, H / 2**b, W / 2**b)``, finest first."""
+        inputs = [branch(x) for branch, x in zip(self.branches, features, strict=True)]
+        return [
+            self._gather(inputs, cast("nn.ModuleList", paths), target)
+            for target, paths in enumerate(self.paths)
+        ]
+
+    def _gather(self, inputs: list[Tensor], paths: nn.ModuleList, target: int) -> Tensor:
+        total = inputs[target]
+        size = inputs[target].shape[-2:]
+        for source, path in enumerate(paths):
+            if source == target:
+                continue
+            moved = path(inputs[source])
+            total = total + (upsample(moved, size) if source > target else moved)
+        return functional.relu(total)
+
+
+class HRNet(nn.Module):
+    """The branches of a high-resolution network over an RGB plane.
+
+    References
+    ----------
+    Wang et al., Deep high-resolution representation learning for visual recognition, TPAMI 2021.
+    """
+
+    def __init__(self, shape: HRNetShape) -> None:
+        super().__init__()
+        self.stem = Stem(shape.stem_channels, shape.mga, shape.theta)
+        inner, outer = shape.bottleneck_channels, shape.bottleneck_channels * EXPANSION
+        self.first_stage = nn.Sequential(
+            Bottleneck(shape.stem_channels, inner),
+            *(Bottleneck(outer, inner) for _ in range(shape.bottlenecks - 1)),
+        )
+        widths = tuple(shape.width * 2**branch for branch in range(4))
+        self.widths = widths
+        self.enter = nn.ModuleList(
+            [ConvNorm(outer, widths[0], 3), ConvNorm(outer, widths[1], 3, stride=2)]
+        )
+        self.descend = nn.ModuleList(
+            ConvNorm(widths[b], widths[b + 1], 3, stride=2) for b in (1, 2)
+        )
+        self.stages = nn.ModuleList(
+            nn.ModuleList(Exchange(widths[: stage + 2], shape.blocks) for _ in range(count))
+            for stage, count in enumerate(shape.modules)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map ``(N, 3, H, W)``, normalised, to four branches at strides 4, 8, 16 and 32."""
+        x = self.first_stage(self.stem(x))
+        features = [enter(x) for enter in self.enter]
+        for index, stage in enumerate(self.stages):
+            if index > 0:
+                features.append(self.descend[index - 1](features[-1]))
+            for exchange in cast("nn.ModuleList", stage):
+                features = exchange(features)
+        return features
+
+
+def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Enlarge ``(N, C, h, w)`` bilinearly to ``size`` (height, width) with half-pixel centres."""
+    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw every weight for ReLU networks (Kaiming), norms at identity, biases at zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+        elif isinstance(module, nn.ConvTranspose2d):
+            # a 4x4 stride-2 kernel reaches each output pixel with a quarter of its taps
+            taps = module.weight[0, 0].numel() / (module.stride[0] * module.stride[1])
+            nn.init.normal_(module.weight, std=(2.0 / (module.in_channels * taps)) ** 0.5)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
+    """Return what carries one branch to another: 1x1 upwards, stride-2 3x3 steps downwards."""
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        return ConvNorm(widths[source], widths[target], 1, relu=False)
+    steps = [ConvNorm(widths[source], widths[source], 3, stride=2) for _ in range(target - source - 1)]
+    last = ConvNorm(widths[source], widths[target], 3, stride=2, relu=False)
+    return nn.Sequential(*steps, last)

@@ -1,0 +1,24 @@
+"""How large a network is: trainable values and multiply-adds."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of trainable values."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def multiply_adds(network: nn.Module, *, side_px: int) -> int:
+    """Count the multiply-adds of the convolutions on one image of ``side_px`` x ``side_px`` pixels.
+
+    The network's mode and weights are left as they are; batch norms run on their running statistics.
+    """
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, side_px, side_px, device=device))
+    network.train(training)
+    return int(counter.get_total_flops()) // 2
