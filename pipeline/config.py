@@ -1,0 +1,178 @@
+"""Settings of a run: frozen, complete, read from TOML and ``--set`` pairs, unknown keys refused."""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ConfigError
+
+T = TypeVar("T", bound=BaseModel)
+
+MPP_RANGE_UM = (0.08, 2.0)
+"""Micrometres per pixel that a microscope slide scanner can have."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SlideSettings(Section):
+    """How slides are opened."""
+
+    reader: Literal["auto", "openslide", "tiffslide"] = "auto"
+    mpp: float | None = Field(None, gt=0, description="overrides what the file says")
+    assume_mpp: float | None = Field(None, gt=0, description="used only where the file is silent")
+    max_unreadable_pct: float = Field(1.0, ge=0, le=100, description="of the tissue's tiles")
+
+
+class TissueSettings(Section):
+    """How tissue is told from glass."""
+
+    mpp: float = Field(8.0, gt=0, description="of the overview the mask is made on")
+    min_piece_mm2: float = Field(0.02, ge=0)
+    margin_um: float = Field(50.0, ge=0, description="added around tissue when tiles are chosen")
+
+
+class PredictionSettings(Section):
+    """How the plane is cut and predicted. All of it except ``region_tiles`` can change results."""
+
+    model: str = Field("default", description="a name of `ki67 models` or a folder")
+    tile_core_px: int = Field(512, gt=0, description="model-frame pixels, a multiple of 32")
+    halo_px: int = Field(64, ge=0, description="model-frame pixels, a multiple of 32")
+    region_tiles: int = Field(4, gt=0, description="tiles per region side; changes no result")
+    threshold: float | None = Field(None, gt=0, description="None: the model card's")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
+    engine: Literal["torch"] = "torch"
+
+
+class HeatmapSettings(Section):
+    """The Zarr response map."""
+
+    downsample: int = Field(4, gt=0, description="model-frame pixels per heatmap pixel")
+    ome_zarr: Literal["0.5", "0.4"] = "0.5"
+
+
+class ScoreSettings(Section):
+    """How cells become a number."""
+
+    min_cells: int = Field(500, ge=1, description="below: status too_few_cells")
+
+
+class ClusterSettings(Section):
+    """Where tasks run."""
+
+    workers: int | None = Field(None, gt=0, description="local worker processes; None: one a core")
+    threads: int = Field(1, gt=0, description="of the network in each worker")
+    scheduler: str | None = Field(None, description="address or scheduler file of a cluster")
+    dashboard: bool = True
+    window_per_worker: int = Field(2, gt=0)
+    allowed_failures: int = Field(3, ge=0)
+    retries: int = Field(2, ge=0, description="of a region after a transient fault")
+
+
+class RunConfig(Section):
+    """Every setting of one run."""
+
+    slides: SlideSettings = SlideSettings()
+    tissue: TissueSettings = TissueSettings()
+    prediction: PredictionSettings = PredictionSettings()
+    heatmap: HeatmapSettings = HeatmapSettings()
+    score: ScoreSettings = ScoreSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _chunks_have_one_writer(self) -> Self:
+        if self.prediction.tile_core_px % (self.heatmap.downsample * 32):
+            raise ValueError(
+                f"prediction.tile_core_px={self.prediction.tile_core_px} must be a multiple of "
+                f"32 x heatmap.downsample={self.heatmap.downsample}"
+            )
+        return self
+
+    def digest(self) -> str:
+        """sha256 of the canonical JSON of all settings."""
+        return digest(self.model_dump(mode="json"))
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Defaults, then a TOML file, then ``section.key=value`` pairs (TOML values or bare words).
+
+    Raises
+    ------
+    ConfigError
+        Unknown key (the nearest known one is named), bad value, unreadable file.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path.name}: cannot be read as TOML: {error}") from error
+    for pair in overrides:
+        _set(settings, pair)
+    return validated(RunConfig, settings)
+
+
+def validated(model: type[T], settings: Mapping[str, Any]) -> T:
+    """Build a settings model; all of pydantic's complaints become one ConfigError line."""
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        lines = [_complaint(model, dict(item)) for item in error.errors()]
+        raise ConfigError("; ".join(lines)) from error
+
+
+def _set(settings: dict[str, Any], pair: str) -> None:
+    key, sign, text = pair.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"--set {pair}: write it as section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    target = settings
+    *sections, last = key.strip().split(".")
+    for name in sections:
+        target = target.setdefault(name, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {pair}: {name} is not a section")
+    target[last] = value
+
+
+def _complaint(model: type[BaseModel], item: dict[str, Any]) -> str:
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location)
+    if item["type"] != "extra_forbidden":
+        return f"{key or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
+    known = known_keys(model)
+    # a right name in the wrong section is nearer to the user's meaning than a like-sounding path
+    same_name = [name for name in known if name.split(".")[-1] == location[-1]]
+    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown setting {key}{hint}"
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of all settings of a model."""
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += known_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(f"{prefix}{name}")
+    return keys

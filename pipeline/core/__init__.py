@@ -1,0 +1,1 @@
+"""Pure functions on arrays: no file, clock, log, torch or dask."""
