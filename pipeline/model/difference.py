@@ -1,5 +1,7 @@
 """The difference convolution: a convolution that also looks at contrast to its centre."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,9 +12,9 @@ from pipeline.errors import ModelError
 class DifferenceConv2d(nn.Conv2d):
     """Convolve, and subtract ``theta`` times the kernel's sum times the centre pixel.
 
-    ``y = conv(x; w) - theta * sum(w) * x(centre)``. The second term is the same convolution's centre
-    tap, so the whole is one ordinary convolution with centre ``w_c - theta * sum(w)``: nothing is
-    computed twice, at borders too. A bias would have to be left out of the difference, so there is none.
+    ``y = conv(x; w) - theta * sum(w) * x(centre)``. The second term is the same convolution's
+    centre tap, so the whole is one ordinary convolution with centre ``w_c - theta * sum(w)``, at
+    borders too. A bias would have to be left out of the difference, so there is none.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class DifferenceConv2d(nn.Conv2d):
         theta: float = 0.7,
     ) -> None:
         if kernel_size % 2 == 0:
-            raise ModelError(f"difference convolution: kernel_size={kernel_size} is even; use an odd one")
+            raise ModelError(f"difference convolution: kernel_size={kernel_size} is even, not odd")
         if not 0.0 <= theta <= 1.0:
             raise ModelError(f"difference convolution: theta={theta} is outside [0, 1]")
         super().__init__(
@@ -68,7 +70,7 @@ class DifferenceConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name of nn.Conv2d.forward)
         """Map ``(N, in, H, W)`` to ``(N, out, ceil(H / stride), ceil(W / stride))``."""
-        return self._conv_forward(input, self.folded_weight(), None)
+        return cast("Tensor", self._conv_forward(input, self.folded_weight(), None))
 
     def fold(self) -> nn.Conv2d:
         """Return an ordinary convolution with the same output."""

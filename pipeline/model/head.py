@@ -1,6 +1,7 @@
 """The head: branches brought to 1/4, joined, and enlarged to a full-resolution heatmap."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,48 @@ from pipeline.model.hrnet import initialise, upsample
 from pipeline.model.layers import ConvNorm
 
 FINAL_GAIN = 0.05
+
+
+class Join(nn.Module):
+    """Enlarge every branch to the finest, stack them, mix them with a 1x1 convolution."""
+
+    def __init__(self, widths: Sequence[int], joined: int) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.mix = ConvNorm(sum(widths), joined, 1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Map branches ``(N, width_b, h / 2**b, w / 2**b)`` to ``(N, joined, h, w)``."""
+        size = features[0].shape[-2:]
+        stacked = torch.cat([features[0], *(upsample(x, size) for x in features[1:])], dim=1)
+        return cast("Tensor", self.mix(stacked))
+
+
+class EarlyJoin(nn.Module):
+    """A folded :class:`Join` that mixes before it enlarges.
+
+    A 1x1 convolution and bilinear enlargement commute (one works along channels, the other along
+    the plane, and its weights add up to one), so coarse branches are mixed while they are small.
+    """
+
+    def __init__(self, join: Join) -> None:
+        super().__init__()
+        mix = join.mix.conv
+        self.parts = nn.ModuleList()
+        for index, weight in enumerate(torch.split(mix.weight.detach(), join.widths, dim=1)):
+            part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=index == 0)
+            part.weight = nn.Parameter(weight.clone())
+            if index == 0 and mix.bias is not None:
+                part.bias = nn.Parameter(mix.bias.detach().clone())
+            self.parts.append(part)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Map branches ``(N, width_b, h / 2**b, w / 2**b)`` to ``(N, joined, h, w)``."""
+        size = features[0].shape[-2:]
+        total = cast("Tensor", self.parts[0](features[0]))
+        for part, x in zip(list(self.parts)[1:], features[1:], strict=True):
+            total += upsample(part(x), size)
+        return functional.relu(total, inplace=True)
 
 
 class HeatmapHead(nn.Module):
@@ -29,7 +72,7 @@ class HeatmapHead(nn.Module):
 
     def __init__(self, widths: Sequence[int], channels: int, *, joined: int, middle: int) -> None:
         super().__init__()
-        self.join = ConvNorm(sum(widths), joined, 1)
+        self.join: nn.Module = Join(widths, joined)
         self.enlarge = nn.ConvTranspose2d(joined, middle, 4, stride=2, padding=1)
         self.finish = nn.ConvTranspose2d(middle, channels, 4, stride=2, padding=1)
 
@@ -40,9 +83,12 @@ class HeatmapHead(nn.Module):
             self.finish.weight.mul_(FINAL_GAIN)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Map branches ``(N, width_b, h / 2**b, w / 2**b)`` to ``(N, channels, 4 h, 4 w)``, linear."""
-        size = features[0].shape[-2:]
-        stacked = torch.cat([features[0], *(upsample(x, size) for x in features[1:])], dim=1)
-        x = functional.relu(self.enlarge(self.join(stacked)), inplace=True)
+        """Map branches ``(N, width_b, h / 2**b, w / 2**b)`` to ``(N, channels, 4 h, 4 w)``."""
+        x = functional.relu(self.enlarge(self.join(features)), inplace=True)
         heatmap: Tensor = self.finish(x)
         return heatmap
+
+    def fold(self) -> None:
+        """Mix the branches before enlarging them, in place (the join is folded already)."""
+        if isinstance(self.join, Join):
+            self.join = EarlyJoin(self.join)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.model.layers import ConvNorm
 from pipeline.model.mga import MGA
@@ -14,15 +14,15 @@ from pipeline.model.mga import MGA
 StemKind = Literal["replace", "insert", "none"]
 
 EXPANSION = 4
-TOTAL_STRIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class HRNetShape:
     """Sizes of the network.
 
-    Branch ``b`` has ``width * 2**b`` channels; ``modules`` counts the exchange modules of the stages
-    with two, three and four branches, ``blocks`` the residual blocks of a branch between exchanges.
+    Branch ``b`` has ``width * 2**b`` channels; ``modules`` counts the exchange modules of the
+    stages with two, three and four branches, ``blocks`` a branch's residual blocks between two
+    exchanges.
     """
 
     width: int
@@ -48,13 +48,20 @@ class Stem(nn.Module):
         elif mga == "insert":
             first.append(MGA(channels, channels, theta=theta))
         self.first = nn.Sequential(*first)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.second = ConvNorm(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to ``(N, channels, H / 4, W / 4)``."""
         x = functional.relu(self.norm(self.first(x)), inplace=True)
         return cast("Tensor", self.second(x))
+
+    def fold(self) -> None:
+        """Absorb the norm where a single convolution precedes it, in place (evaluation only)."""
+        last = self.first[-1]
+        if isinstance(last, nn.Conv2d) and isinstance(self.norm, nn.BatchNorm2d):
+            self.first[-1] = fuse_conv_bn_eval(last, self.norm)
+            self.norm = nn.Identity()
 
 
 class Bottleneck(nn.Module):
@@ -188,6 +195,6 @@ def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
         return nn.Identity()
     if source > target:
         return ConvNorm(widths[source], widths[target], 1, relu=False)
-    steps = [ConvNorm(widths[source], widths[source], 3, stride=2) for _ in range(target - source - 1)]
-    last = ConvNorm(widths[source], widths[target], 3, stride=2, relu=False)
-    return nn.Sequential(*steps, last)
+    width = widths[source]
+    steps = [ConvNorm(width, width, 3, stride=2) for _ in range(target - source - 1)]
+    return nn.Sequential(*steps, ConvNorm(width, widths[target], 3, stride=2, relu=False))

@@ -15,9 +15,10 @@ DILATIONS = (1, 2, 3, 4)
 class MGA(nn.Module):
     """Gather gradients at four scales around each pixel.
 
-    A 1x1 convolution, batch norm and PReLU give ``z`` with a quarter of the output's channels. Four
-    difference convolutions of dilation 1 to 4 all read ``z``; each output is added to the one before
-    (``o_k = b_k(z) + o_(k-1)``) and the four sums are stacked. No norm follows: the host brings its own.
+    A 1x1 convolution, batch norm and PReLU give ``z`` with a quarter of the output's channels.
+    Four difference convolutions of dilation 1 to 4 all read ``z``; each output is added to the one
+    before (``o_k = b_k(z) + o_(k-1)``) and the four sums are stacked. No norm follows: the host
+    brings its own.
 
     Parameters
     ----------
@@ -38,7 +39,9 @@ class MGA(nn.Module):
     ) -> None:
         super().__init__()
         if out_channels % len(DILATIONS):
-            raise ModelError(f"MGA: out_channels={out_channels} is not a multiple of {len(DILATIONS)}")
+            raise ModelError(
+                f"MGA: out_channels={out_channels}; use a multiple of {len(DILATIONS)}"
+            )
         width = out_channels // len(DILATIONS)
         self.project = nn.Conv2d(in_channels, width, 1, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(width)

@@ -11,9 +11,9 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def multiply_adds(network: nn.Module, *, side_px: int) -> int:
-    """Count the multiply-adds of the convolutions on one image of ``side_px`` x ``side_px`` pixels.
+    """Count the multiply-adds of the convolutions on one square image of ``side_px`` pixels.
 
-    The network's mode and weights are left as they are; batch norms run on their running statistics.
+    The network's mode, weights and running statistics are left as they are.
     """
     device = next(network.parameters()).device
     training = network.training

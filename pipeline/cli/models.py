@@ -1,0 +1,67 @@
+"""``ki67 models``: which models there are, what they mark, where they come from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from pipeline.model.card import ModelCard, load_card
+from pipeline.model.registry import build_network
+from pipeline.model.size import parameter_count
+from pipeline.model.zoo import default_name, models_folder, resolve_model, shipped_names
+
+
+@click.command("models")
+@click.argument("model", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Write the whole cards as JSON.")
+def models(model: tuple[str, ...], *, as_json: bool) -> None:
+    """List the models that ship with the package, or the named MODELs and model folders."""
+    names = model or tuple(shipped_names())
+    folders = [resolve_model(name) for name in names]
+    cards = [load_card(folder) for folder in folders]
+    default = _default_folder()
+    entries = [
+        card.model_dump(mode="json")
+        | {
+            "parameters": _parameters(card),
+            "folder": str(folder),
+            "default": folder == default,
+        }
+        for card, folder in zip(cards, folders, strict=True)
+    ]
+    if as_json:
+        click.echo(json.dumps(entries, indent=2))
+        return
+    if not entries:
+        click.echo("No model is shipped; give a model folder.")
+    for entry in entries:
+        click.echo(_describe(entry))
+
+
+def _default_folder() -> Path | None:
+    return models_folder() / default_name() if (models_folder() / "DEFAULT").exists() else None
+
+
+def _parameters(card: ModelCard) -> int:
+    with torch.device("meta"):
+        return parameter_count(build_network(card.spec))
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    sources = "; ".join(f"{s['name']} ({s['licence']}; {s['use']})" for s in entry["sources"])
+    use = "research use only" if entry["research_use_only"] else "see the licence for its use"
+    millions = entry["parameters"] / 1e6
+    lines = [
+        entry["name"] + ("  (default)" if entry["default"] else ""),
+        f"  network     {entry['spec']['architecture']}, {millions:.2f} M parameters",
+        f"  resolution  {entry['mpp_um']:g} um/px",
+        f"  threshold   {entry['threshold']:g}, candidates from {entry['floor']:g}",
+        f"  marks       {entry['population']}",
+        f"  caveat      {entry['caveat']}",
+        f"  sources     {sources or 'none'}",
+        f"  licence     {entry['licence']}; {use}",
+        f"  folder      {entry['folder']}",
+    ]
+    return "\n".join(lines)
