@@ -46,7 +46,7 @@ class Peaks:
         return len(self.col)
 
     def take(self, rows: NDArray[Any]) -> "Peaks":
-        """The rows named by an index array or a boolean mask."""
+        """Take the rows named by an index array or a boolean mask."""
         return Peaks(
             self.x_px[rows],
             self.y_px[rows],

@@ -37,9 +37,15 @@ class PlaneFrame:
 
     @classmethod
     def over(
-        cls, x_l0: int, y_l0: int, width_l0: int, height_l0: int, mpp: tuple[float, float], mpp_um: float
+        cls,
+        x_l0: int,
+        y_l0: int,
+        width_l0: int,
+        height_l0: int,
+        mpp: tuple[float, float],
+        mpp_um: float,
     ) -> "PlaneFrame":
-        """The frame of ``mpp_um`` micrometres per pixel over a level-0 rectangle.
+        """Lay a frame of ``mpp_um`` micrometres per pixel over a level-0 rectangle.
 
         The last row and column may reach beyond the rectangle by less than a pixel.
         """

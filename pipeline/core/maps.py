@@ -63,7 +63,7 @@ def edt_map(
 
 
 def edt_profile(distance_px: NDArray[np.float64], max_dt_px: float) -> NDArray[np.float64]:
-    """The EDT value at each distance from the nearest cell (form A, clipped at 0.01)."""
+    """Give the EDT value at each distance from the nearest cell (form A, clipped at 0.01)."""
     if not max_dt_px > 0:
         raise ValueError(f"max_dt_px={max_dt_px} must be positive")
     # beyond this the value is under the clip for every max_dt; it keeps the power from overflowing
@@ -73,7 +73,7 @@ def edt_profile(distance_px: NDArray[np.float64], max_dt_px: float) -> NDArray[n
 
 
 def max_dt_px(mpp_um: float) -> float:
-    """The fixed Max(DT) for training at ``mpp_um``."""
+    """Give the fixed Max(DT) for training at ``mpp_um``."""
     if not (mpp_um > 0 and math.isfinite(mpp_um)):
         raise ValueError(f"mpp_um={mpp_um} must be positive")
     return MAX_DT_UM / mpp_um

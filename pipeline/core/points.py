@@ -33,7 +33,7 @@ class CellPoints:
     label: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        columns = (self.x_l0, self.y_l0, self.score, self.label)
+        columns: tuple[NDArray[Any], ...] = (self.x_l0, self.y_l0, self.score, self.label)
         dtypes = (np.float64, np.float64, np.float32, np.uint8)
         for column, dtype in zip(columns, dtypes, strict=True):
             if column.ndim != 1 or column.dtype != dtype or len(column) != len(self.x_l0):
@@ -63,7 +63,7 @@ class CellPoints:
         )
 
     def take(self, rows: NDArray[Any]) -> "CellPoints":
-        """The rows named by an index array or a boolean mask."""
+        """Take the rows named by an index array or a boolean mask."""
         return CellPoints(self.x_l0[rows], self.y_l0[rows], self.score[rows], self.label[rows])
 
     def sorted(self) -> "CellPoints":

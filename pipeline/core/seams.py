@@ -81,7 +81,7 @@ def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: f
 def _settle_vertical(
     grid: RegionGrid, strips_of: StripsOf, col: int, window: int, floor: float
 ) -> Peaks:
-    """The band along the line between region columns ``col - 1`` and ``col``, top to bottom."""
+    """Settle the band along the line between region columns ``col - 1`` and ``col``."""
     reach, depth = (window - 1) // 2, window - 1
     line, lattice = col * grid.side, grid.lattice
     x0, x1 = line - depth, min(line + depth, lattice.width)
@@ -107,7 +107,7 @@ def _settle_vertical(
 def _settle_horizontal(
     grid: RegionGrid, strips_of: StripsOf, row: int, window: int, floor: float
 ) -> Peaks:
-    """The band along the line between region rows, less what the vertical bands settled."""
+    """Settle the band between region rows, less what the vertical bands settled."""
     reach, depth = (window - 1) // 2, window - 1
     line, lattice = row * grid.side, grid.lattice
     y0, y1 = line - depth, min(line + depth, lattice.height)

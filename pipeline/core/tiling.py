@@ -28,7 +28,7 @@ class Box:
         return self.y1 - self.y0
 
     def grown(self, margin: int) -> "Box":
-        """The box with ``margin`` more pixels on every side."""
+        """Grow the box by ``margin`` pixels on every side."""
         return Box(self.x0 - margin, self.y0 - margin, self.x1 + margin, self.y1 + margin)
 
 
@@ -81,7 +81,7 @@ class TileLattice:
         return -(-self.width // self.core)
 
     def tile(self, row: int, col: int) -> Tile:
-        """The tile at (row, col)."""
+        """Find the tile at (row, col)."""
         if not (0 <= row < self.rows and 0 <= col < self.cols):
             raise IndexError(f"no tile ({row}, {col}) in {self.rows} x {self.cols}")
         x0, y0 = col * self.core, row * self.core
@@ -132,7 +132,7 @@ class RegionGrid:
         return self.rows * self.cols
 
     def region(self, index: int) -> Region:
-        """The region of one row-major index."""
+        """Find the region of one row-major index."""
         if not 0 <= index < len(self):
             raise IndexError(f"no region {index} in {self.rows} x {self.cols}")
         row, col = divmod(index, self.cols)
