@@ -39,7 +39,7 @@ class EarlyJoin(nn.Module):
         super().__init__()
         mix = join.mix.conv
         self.parts = nn.ModuleList()
-        for index, weight in enumerate(torch.split(mix.weight.detach(), join.widths, dim=1)):
+        for index, weight in enumerate(torch.split(mix.weight.detach(), list(join.widths), dim=1)):
             part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=index == 0)
             part.weight = nn.Parameter(weight.clone())
             if index == 0 and mix.bias is not None:

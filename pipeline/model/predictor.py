@@ -136,11 +136,10 @@ class Predictor:
         return None
 
     def _predict_batch(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        filled = tiles
-        if len(tiles) < self._batch:
-            missing = np.zeros((self._batch - len(tiles), *tiles.shape[1:]), dtype=np.uint8)
-            filled = np.concatenate([tiles, missing])
-        pixels = torch.from_numpy(np.ascontiguousarray(filled)).to(self.device)
+        # a fresh array: torch takes neither read-only nor reversed ones
+        filled = np.zeros((self._batch, *tiles.shape[1:]), dtype=np.uint8)
+        filled[: len(tiles)] = tiles
+        pixels = torch.from_numpy(filled).to(self.device)
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(

@@ -35,7 +35,7 @@ class NetworkSpec(BaseModel):
         return TOTAL_STRIDE
 
 
-def network_spec(architecture: str, **changes: Any) -> NetworkSpec:  # noqa: ANN401 (field values)
+def network_spec(architecture: str, **changes: Any) -> NetworkSpec:
     """Return a named architecture's specification, with some fields changed.
 
     Raises
