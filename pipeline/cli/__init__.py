@@ -1,0 +1,157 @@
+"""The console script ``ki67``: commands are imported only when used, errors are one line."""
+
+import difflib
+import importlib
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import (
+    AnnotationError,
+    ConfigError,
+    InterruptedRunError,
+    LockedError,
+    ModelError,
+    OutputError,
+    PipelineError,
+)
+
+COMMANDS = {
+    "demo": ("pipeline.cli.demo:demo", "Make a synthetic slide, run it and compare."),
+    "run": ("pipeline.cli.run:run", "Score slides."),
+    "report": ("pipeline.cli.report:report", "Build the HTML report again."),
+    "synth": ("pipeline.cli.synth:synth", "Write a synthetic slide and its truth."),
+    "evaluate": ("pipeline.cli.evaluate:evaluate", "Score a model against annotated fields."),
+    "train": ("pipeline.cli.train:train", "Train a network from a settings file."),
+    "models": ("pipeline.cli.models:models", "List the models."),
+}
+"""Name -> (where it is, its one line, which ``--help`` shows without importing it)."""
+
+EXIT_CODES: tuple[tuple[type[PipelineError], int], ...] = (
+    (ConfigError, 2),
+    (ModelError, 2),
+    (AnnotationError, 2),
+    (OutputError, 2),
+    (LockedError, 3),
+    (InterruptedRunError, 75),
+)
+OTHER_EXIT_CODE = 1
+TRACEBACK_KEY = "pipeline.cli.traceback"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All commands in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        if all(option.name != "traceback" for option in command.params):
+            command.params.append(_traceback_option())
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown one is answered with the nearest known."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "ki67 --help lists them"
+            raise click.UsageError(f"no command {args[0]}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the group's own options."""
+        with _one_line(None):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _one_line(ctx):
+            return super().invoke(ctx)
+
+
+def exit_code(error: PipelineError) -> int:
+    """Tell the exit code of an error: 2 usage or settings, 3 locked, 75 interrupted, else 1."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), OTHER_EXIT_CODE)
+
+
+@contextmanager
+def _one_line(ctx: click.Context | None) -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "ki67"
+        message = error.format_message().rstrip(".")
+        raise _refusal(f"{message} (see {path} --help)", 2) from error
+    except PipelineError as error:
+        if ctx is not None and ctx.find_root().meta.get(TRACEBACK_KEY):
+            click.echo(traceback.format_exc(), err=True)
+        raise _refusal(str(error) or type(error).__name__, exit_code(error)) from error
+
+
+def _refusal(message: str, code: int) -> click.exceptions.Exit:
+    click.echo(f"ki67: error: {' '.join(message.split())}", err=True)
+    return click.exceptions.Exit(code)
+
+
+def _remember_traceback(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().meta[TRACEBACK_KEY] = True
+
+
+def _traceback_option() -> click.Option:
+    return click.Option(
+        ["--traceback"],
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_traceback,
+        help="Show where an error came from.",
+    )
+
+
+@click.group(
+    cls=LazyGroup,
+    params=[_traceback_option()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log each slide and stage to stderr.")
+@click.version_option(__version__, prog_name="ki67")
+def cli(*, verbose: bool) -> None:
+    """Whole-slide Ki-67 labelling index: slides in; cells, heatmaps and a score out.
+
+    For research use only. Start with `ki67 demo`.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def main() -> None:
+    """Run the console script."""
+    cli(prog_name="ki67")
