@@ -1,0 +1,190 @@
+"""The response map of a slide as OME-Zarr: uint8, multiscale, one writer for every chunk."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import LocalStore
+
+from pipeline.errors import OutputError
+from pipeline.io.files import atomic_folder, output_errors, short_name, sweep_partial
+from pipeline.io.ome import HeatmapPlan, OmeZarrVersion, create_store, existing_plan
+
+
+def create_heatmap(
+    path: Path,
+    *,
+    plane_width: int,
+    plane_height: int,
+    downsample: int,
+    chunk_px: int,
+    mpp_um: float,
+    origin_um: tuple[float, float] = (0.0, 0.0),
+    slide_mpp_um: tuple[float, float] | None = None,
+    ome_zarr: OmeZarrVersion = "0.5",
+    channels: Sequence[str] = ("positive", "negative"),
+) -> HeatmapPlan:
+    """Create the empty heatmap ``path`` (a folder ending in ``.ome.zarr``).
+
+    A heatmap of the same plan that is already there is kept with what it holds, so that a resumed
+    run loses nothing; one of another plan is replaced. The arguments are those of
+    :class:`HeatmapPlan`.
+
+    Raises
+    ------
+    ValueError
+        A size or scale that cannot be.
+    OutputError
+        The folder cannot be written.
+    """
+    plan = HeatmapPlan(
+        plane_width=plane_width,
+        plane_height=plane_height,
+        downsample=downsample,
+        chunk_px=chunk_px,
+        mpp_um=float(mpp_um),
+        origin_um=(float(origin_um[0]), float(origin_um[1])),
+        slide_mpp_um=slide_mpp_um or (float(mpp_um), float(mpp_um)),
+        ome_zarr=ome_zarr,
+        channels=tuple(channels),
+    )
+    if existing_plan(path) != plan:
+        with atomic_folder(path) as partial:
+            create_store(partial, plan, path.name)
+    return plan
+
+
+def write_block(path: Path, x0_px: int, y0_px: int, heatmap: NDArray[np.float32]) -> None:
+    """Write one block of level 0: the maximum over every downsample square, [0, 1] as 0..255.
+
+    The maximum keeps a peak visible that the mean would drown. Blocks begin at multiples of
+    ``chunk_px * downsample`` and end there or at the plane's border, so two writers never meet in
+    one chunk.
+
+    Parameters
+    ----------
+    path
+        Of a created heatmap.
+    x0_px, y0_px
+        Corner of the block in the plane, model-frame pixels.
+    heatmap
+        float32 ``(channels, height, width)``; values outside [0, 1] are clipped.
+
+    Raises
+    ------
+    ValueError
+        The block is not aligned, leaves the plane or holds NaN or infinity.
+    OutputError
+        The heatmap is missing or its folder cannot be written.
+    """
+    plan = read_plan(path)
+    _check_block(plan, x0_px, y0_px, heatmap)
+    step = plan.downsample
+    rows, cols = (np.arange(0, size, step) for size in heatmap.shape[1:])
+    peaks = np.maximum.reduceat(np.maximum.reduceat(heatmap, rows, axis=1), cols, axis=2)
+    pixels = np.rint(np.clip(peaks, 0.0, 1.0) * 255.0).astype(np.uint8)
+    top, left = y0_px // step, x0_px // step
+    with output_errors(path.parent):
+        level = _open_array(path, 0)
+        level[:, top : top + pixels.shape[1], left : left + pixels.shape[2]] = pixels
+        for chunk in _chunk_files(path, plan, top, left, pixels):
+            _sync_file(chunk)
+
+
+def finish_heatmap(path: Path) -> None:
+    """Build the upper levels (mean of 2 x 2) and remove what killed writers left.
+
+    Raises
+    ------
+    OutputError
+        The heatmap is missing or its folder cannot be written.
+    """
+    plan = read_plan(path)
+    sweep_partial(path)
+    with output_errors(path.parent):
+        for level in range(1, len(plan.level_sizes)):
+            lower, upper = _open_array(path, level - 1), _open_array(path, level)
+            for top in range(0, upper.shape[1], plan.chunk_px):
+                strip = np.asarray(lower[:, 2 * top : 2 * (top + plan.chunk_px)])
+                upper[:, top : top + plan.chunk_px] = halved(strip)
+        if plan.ome_zarr == "0.4":  # version 3 stores need none, and its form is no standard yet
+            zarr.consolidate_metadata(LocalStore(path), zarr_format=2)
+
+
+def read_plan(path: Path) -> HeatmapPlan:
+    """Read the geometry of a heatmap.
+
+    Raises
+    ------
+    OutputError
+        There is no heatmap of ours at ``path``.
+    """
+    plan = existing_plan(path)
+    if plan is None:
+        raise OutputError(f"{short_name(path)}: no heatmap here; run the same `ki67 run` again")
+    return plan
+
+
+def read_level(path: Path, level: int = 0) -> NDArray[np.uint8]:
+    """Read a whole level, uint8 ``(channels, height, width)``."""
+    return np.asarray(_open_array(path, level)[:], dtype=np.uint8)
+
+
+def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean of 2 x 2 pixels, half up; an odd last row or column is averaged over what is there."""
+    sums = pixels.astype(np.uint16)
+    counts = np.ones((1, *pixels.shape[1:]), np.uint16)
+    for axis in (1, 2):
+        starts = np.arange(0, pixels.shape[axis], 2)
+        sums = np.add.reduceat(sums, starts, axis=axis)
+        counts = np.add.reduceat(counts, starts, axis=axis)
+    means: NDArray[np.uint8] = ((sums + counts // 2) // counts).astype(np.uint8)
+    return means
+
+
+def _check_block(plan: HeatmapPlan, x0_px: int, y0_px: int, heatmap: NDArray[np.float32]) -> None:
+    if heatmap.ndim != 3 or len(heatmap) != len(plan.channels) or 0 in heatmap.shape:
+        raise ValueError(f"block {heatmap.shape} is not ({len(plan.channels)}, height, width)")
+    spans = (
+        ("x", x0_px, x0_px + heatmap.shape[2], plan.plane_width),
+        ("y", y0_px, y0_px + heatmap.shape[1], plan.plane_height),
+    )
+    for axis, start, end, whole in spans:
+        aligned = start % plan.block_px == 0 and (end == whole or end % plan.block_px == 0)
+        if start < 0 or end > whole or not aligned:
+            raise ValueError(
+                f"block {axis} [{start}, {end}) must lie in [0, {whole}) and begin and end at "
+                f"multiples of {plan.block_px} or the border: each chunk has one writer"
+            )
+    if not np.isfinite(heatmap).all():
+        raise ValueError(f"block at x={x0_px}, y={y0_px} holds NaN or infinity")
+
+
+def _open_array(path: Path, level: int) -> Any:
+    return zarr.open_array(LocalStore(path), path=str(level), mode="r+")
+
+
+def _chunk_files(
+    path: Path, plan: HeatmapPlan, top: int, left: int, pixels: NDArray[np.uint8]
+) -> Iterator[Path]:
+    """Files of the chunks under a block; empty chunks have none."""
+    folder = path / "0" if plan.ome_zarr == "0.4" else path / "0" / "c"
+    for channel in range(len(pixels)):
+        for row in range(top // plan.chunk_px, -(-(top + pixels.shape[1]) // plan.chunk_px)):
+            for col in range(left // plan.chunk_px, -(-(left + pixels.shape[2]) // plan.chunk_px)):
+                yield folder / str(channel) / str(row) / str(col)
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
