@@ -1,0 +1,52 @@
+"""Which DICOM files belong to one slide: the series, read from the head of each file."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+_HEAD_BYTES = 1 << 20
+# study and series UID stand side by side only at the top level of a data set: a series UID alone
+# may belong to a sequence that refers to another series
+_EXPLICIT = re.compile(
+    rb"\x20\x00\x0d\x00UI.\x00[0-9.]+\x00?\x20\x00\x0e\x00UI.\x00([0-9.]+)", re.DOTALL
+)
+_IMPLICIT = re.compile(
+    rb"\x20\x00\x0d\x00.\x00\x00\x00[0-9.]+\x00?\x20\x00\x0e\x00.\x00\x00\x00([0-9.]+)", re.DOTALL
+)
+
+
+def series_uid(path: Path) -> str | None:
+    """Read the SeriesInstanceUID of a DICOM file; None where there is none to read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    if head[128:132] != b"DICM":
+        return None
+    found = _EXPLICIT.search(head) or _IMPLICIT.search(head)
+    return found.group(1).decode("ascii") if found else None
+
+
+def series_members(path: Path) -> list[Path]:
+    """List the files of a file's series in its folder, sorted; the file alone if it has none."""
+    uid = series_uid(path)
+    if uid is None:
+        return [path]
+    beside = sorted(p for p in path.parent.iterdir() if _is_dicom_name(p))
+    return [p for p in beside if p == path or series_uid(p) == uid]
+
+
+def series_of(paths: Sequence[Path]) -> list[Path]:
+    """List one representative a series: its first file in sorted order."""
+    first: dict[tuple[Path, str], Path] = {}
+    for path in paths:
+        uid = series_uid(path)
+        key = (path.parent, uid or path.name)
+        if key not in first:
+            first[key] = series_members(path)[0] if uid else path
+    return list(first.values())
+
+
+def _is_dicom_name(path: Path) -> bool:
+    return path.suffix.lower() == ".dcm" and not path.name.startswith(".") and path.is_file()
