@@ -135,6 +135,7 @@ def _traceback_option() -> click.Option:
 
 
 @click.group(
+    "ki67",
     cls=LazyGroup,
     params=[_traceback_option()],
     context_settings={"help_option_names": ["-h", "--help"]},

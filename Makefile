@@ -1,0 +1,60 @@
+# One environment in .venv, made from constraints.txt; every target makes what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# idle OpenMP threads sleep instead of spinning: workers share the cores
+export OMP_WAIT_POLICY := passive
+export GOMP_SPINCOUNT := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint docs bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    install, make a synthetic slide, score it, compare with the truth"
+	@echo "make test    every test; KI67_DATA=FOLDER names the real slides and fields"
+	@echo "make lint    ruff and mypy"
+	@echo "make docs    build the documentation into site/"
+	@echo "make bench   time the kernels, then memory per cell"
+	@echo "make clean   remove .venv, caches and built files"
+
+demo: $(VENV)/.core
+	$(BIN)/ki67 demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pytest benchmarks -o addopts="" --benchmark-only
+	$(BIN)/python benchmarks/finalise_memory.py
+
+clean:
+	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find pipeline tests benchmarks workflows -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ki67: $$($(PYTHON) --version 2>&1) is too old; name one >= 3.11: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "ki67: $(PYTHON) cannot make an environment; install its venv package (python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	@touch $@
