@@ -1,0 +1,293 @@
+"""What is known about a slide, in files: score.json, the done mark, the table of slides, runs."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.errors import OutputError
+from pipeline.io.files import (
+    PARTIAL_SUFFIX,
+    output_errors,
+    sha256_file,
+    short_name,
+    write_json_atomic,
+    write_text_atomic,
+)
+from pipeline.io.score import (
+    AreaMm2,
+    Category,
+    Counts,
+    Density,
+    Hotspot,
+    Ki67,
+    Piece,
+    Provenance,
+    ScoreRecord,
+    SlideIdentity,
+    Status,
+)
+
+__all__ = [
+    "DONE_NAME",
+    "SCORE_NAME",
+    "SLIDE_COLUMNS",
+    "WORK_NAME",
+    "AreaMm2",
+    "Category",
+    "Counts",
+    "Density",
+    "Hotspot",
+    "Ki67",
+    "Piece",
+    "Provenance",
+    "ScoreRecord",
+    "SlideIdentity",
+    "Status",
+    "check_done",
+    "read_score",
+    "read_scores",
+    "slide_row",
+    "verify_done",
+    "withdraw_done",
+    "write_done",
+    "write_run_json",
+    "write_score",
+    "write_slides_csv",
+]
+
+SCORE_NAME = "score.json"
+DONE_NAME = "done.json"
+WORK_NAME = ".work"
+"""Folder of a slide that is not done yet: no result, in no done mark."""
+
+SLIDE_COLUMNS = {
+    "slide_id": "safe name and short hash of the relative path; the folder below slides/",
+    "name": "file name of the slide",
+    "status": "ok, ok_with_flags, no_tissue, too_few_cells, failed, deferred, skipped",
+    "reason": "why the status is not ok, with the remedy",
+    "index_pct": "Ki-67 labelling index, positive of all cells in percent; empty for 0 of 0",
+    "wilson_lo_pct": "lower end of the Wilson 95 % interval (counting error only)",
+    "wilson_hi_pct": "upper end of it",
+    "positive": "positive cells",
+    "negative": "negative cells",
+    "total": "all cells",
+    "tissue_mm2": "area of tissue found",
+    "analysed_mm2": "area the cells were counted in",
+    "unreadable_mm2": "area of damaged tiles, not in the analysed area",
+    "positive_per_mm2": "positive cells per analysed square millimetre",
+    "total_per_mm2": "all cells per analysed square millimetre",
+    "flags": "what to look at, separated by semicolons",
+    "category": "only where a scheme is configured",
+    "population": "model_targets or roi: which cells the index is about",
+    "mpp_x": "micrometres per level-0 pixel",
+    "mpp_y": "micrometres per level-0 pixel",
+    "mpp_source": "where the micrometres per pixel come from",
+    "reader": "library that read the slide",
+    "vendor": "scanner vendor as the reader names it",
+    "model": "model that found the cells",
+    "weights_sha256": "of its weights",
+    "threshold": "score a cell must reach",
+    "config_sha256": "of the settings",
+    "version": "of this program",
+    "seconds": "from start to end of the slide",
+    "fingerprint": "of the slide file's content",
+}
+"""Columns of slides.csv and what they hold; new ones are only ever added at the end."""
+
+_TEXT_COLUMNS = frozenset({"name", "reason", "flags", "category", "vendor", "model", "mpp_source"})
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_score(path: Path, record: ScoreRecord) -> None:
+    """Write ``score.json``.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    write_json_atomic(path, record.as_json())
+
+
+def read_score(path: Path) -> ScoreRecord:
+    """Read a ``score.json``.
+
+    Raises
+    ------
+    OutputError
+        It is missing, damaged or of another schema.
+    """
+    try:
+        return ScoreRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = _first_line(error)
+        raise OutputError(
+            f"{short_name(path)}: no score of schema 1 ({reason}); run the same `ki67 run` again"
+        ) from error
+
+
+def read_scores(out: Path) -> list[ScoreRecord]:
+    """Read the scores of all slides of an output folder, by slide id.
+
+    Raises
+    ------
+    OutputError
+        One of them is damaged.
+    """
+    return [read_score(path) for path in sorted(out.glob(f"slides/*/{SCORE_NAME}"))]
+
+
+def write_run_json(out: Path, run_id: str, record: Mapping[str, Any]) -> Path:
+    """Write ``runs/<run_id>.json`` and return its path; a run may update its own record.
+
+    Raises
+    ------
+    ValueError
+        The run id is no safe file name.
+    OutputError
+        The folder cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
+        raise ValueError(f"run id {run_id!r} is no safe file name")
+    path = out / "runs" / f"{run_id}.json"
+    write_json_atomic(path, dict(record))
+    return path
+
+
+def write_done(folder: Path, keys: Mapping[str, str]) -> None:
+    """Write ``done.json`` last: sha256 and size of every file of the slide, and the keys.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    with output_errors(folder):
+        files = {
+            path.relative_to(folder).as_posix(): {
+                "sha256": sha256_file(path),
+                "size": path.stat().st_size,
+            }
+            for path in _result_files(folder)
+        }
+    mark = {"schema": 1, "keys": dict(sorted(keys.items())), "files": files}
+    write_json_atomic(folder / DONE_NAME, mark)
+
+
+def check_done(folder: Path, keys: Mapping[str, str]) -> bool:
+    """Tell whether a slide is done with these keys: every file is there in its size."""
+    mark = _read_done(folder)
+    return mark is not None and mark["keys"] == dict(keys) and not _misfits(folder, mark)
+
+
+def verify_done(folder: Path) -> list[str]:
+    """Read every file again and name what does not hold; an empty list is a sound slide."""
+    mark = _read_done(folder)
+    if mark is None:
+        return [f"{folder.name}: no valid {DONE_NAME}"]
+    problems = _misfits(folder, mark)
+    if problems:
+        return problems
+    return [
+        f"{folder.name}/{name}: content changed (sha256 differs)"
+        for name, kept in mark["files"].items()
+        if sha256_file(folder / name) != kept["sha256"]
+    ]
+
+
+def withdraw_done(folder: Path) -> None:
+    """Remove the done mark, so that the next run makes the slide again."""
+    with output_errors(folder):
+        (folder / DONE_NAME).unlink(missing_ok=True)
+
+
+def slide_row(record: ScoreRecord) -> dict[str, Any]:
+    """One row of slides.csv: the keys of ``SLIDE_COLUMNS``, plain values, None where unknown."""
+    slide, made, ki67 = record.slide, record.provenance, record.ki67
+    low, high = ki67.wilson95 or (None, None)
+    mpp_x, mpp_y = slide.mpp or (None, None)
+    values = (
+        (slide.id, slide.name, record.status, record.reason, ki67.index_pct, low, high),
+        (record.counts.positive, record.counts.negative, record.counts.total),
+        (record.area_mm2.tissue, record.area_mm2.analysed, record.area_mm2.unreadable),
+        (record.density.positive_per_mm2, record.density.total_per_mm2),
+        (";".join(record.flags), record.category.label if record.category else None),
+        (record.population, mpp_x, mpp_y, slide.mpp_source, slide.reader, slide.vendor),
+        (made.weights, made.weights_sha256, made.threshold, made.config_sha256, made.version),
+        (record.seconds, slide.fingerprint),
+    )
+    flat = [value for group in values for value in group]
+    return dict(zip(SLIDE_COLUMNS, flat, strict=True))
+
+
+def write_slides_csv(path: Path, records: Iterable[ScoreRecord]) -> None:
+    """Write one row per slide in the order given, columns ``SLIDE_COLUMNS``.
+
+    Free text that a spreadsheet would run as a formula gets a leading apostrophe; numbers stay.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(SLIDE_COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        row = slide_row(record)
+        writer.writerow({key: _cell(key, value) for key, value in row.items()})
+    write_text_atomic(path, text.getvalue())
+
+
+def _cell(column: str, value: Any) -> Any:
+    if column not in _TEXT_COLUMNS or value is None:
+        return value
+    words = " ".join(str(value).splitlines())
+    return f"'{words}" if words.startswith(_FORMULA_STARTS) else words
+
+
+def _result_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if parts[0] in {WORK_NAME, DONE_NAME} or path.name.endswith(PARTIAL_SUFFIX):
+            continue
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _read_done(folder: Path) -> dict[str, Any] | None:
+    try:
+        mark = json.loads((folder / DONE_NAME).read_bytes())
+        sound = mark["schema"] == 1 and isinstance(mark["keys"], dict)
+        for name, kept in mark["files"].items():
+            sound = sound and isinstance(kept["size"], int) and isinstance(kept["sha256"], str)
+            sound = sound and not Path(name).is_absolute() and ".." not in Path(name).parts
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return mark if sound else None
+
+
+def _misfits(folder: Path, mark: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, kept in mark["files"].items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            problems.append(f"{folder.name}/{name}: missing")
+            continue
+        if size != kept["size"]:
+            problems.append(f"{folder.name}/{name}: {size} bytes, not {kept['size']}")
+    return problems
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    return type(error).__name__
