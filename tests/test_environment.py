@@ -43,7 +43,7 @@ def conda_lines() -> dict[str, str]:
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     lines: list[str] = yaml.safe_load(text)["dependencies"]
     found = [re.fullmatch(r"([A-Za-z0-9_.-]+?)([<>=].*)?", line) for line in lines]
-    return dict(match.groups(default="") for match in found if match)
+    return {match[1]: match[2] or "" for match in found if match}
 
 
 def pins() -> dict[str, str]:
