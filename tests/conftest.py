@@ -78,6 +78,8 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
             return
     elif event in {"os.mkdir", "os.remove"}:
         path = arguments[0]
+        if arguments[-1] != -1:  # relative to an open folder, as shutil.rmtree does, not to ours
+            return
     elif event == "os.rename":
         path = arguments[1]
     else:
