@@ -7,7 +7,8 @@ The rule (``reader="auto"``), decided by the file's content and never by what ha
 2. A TIFF whose description is OME-XML is read by TiffSlide: its lower levels are SubIFDs, of which
    OpenSlide sees none.
 3. A generic tiled TIFF that OpenSlide detects is read by OpenSlide.
-4. A tiled TIFF that OpenSlide does not detect is read by TiffSlide, provided that it is whole.
+4. A tiled TIFF that OpenSlide does not detect is read by TiffSlide. All TIFFs of 2 to 4 must be
+   whole: a file that ends before its own tables do is refused.
 5. Everything else is refused in one line.
 
 ``reader="openslide"`` or ``"tiffslide"`` overrides the rule and is part of a result's provenance.
@@ -150,9 +151,9 @@ def open_slide(path: Path, reader: str = "auto") -> SlideReader:
 def _choose(path: Path, vendor: str | None) -> Literal["openslide", "tiffslide"]:
     if vendor not in (None, "generic-tiff"):
         return "openslide"
-    from pipeline.io.tiff import is_ome, is_tiff
+    from pipeline.io.tiff import is_whole_ome, is_tiff
 
-    if is_ome(path):
+    if is_whole_ome(path):
         return "tiffslide"
     if vendor is not None:
         return "openslide"

@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline.core.tiling import Box
+from pipeline.errors import UnreadableSlideError
 from pipeline.io.reading import unreadable
 
 BAD_TIFF = (
@@ -40,14 +41,23 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _MAGIC
 
 
-def is_ome(path: Path) -> bool:
-    """Whether the first page's description is OME-XML."""
+def is_whole_ome(path: Path) -> bool:
+    """Whether the first page's description is OME-XML.
+
+    Raises
+    ------
+    UnreadableSlideError
+        The file is cut off; a reader might show what is left of it.
+    """
     if not is_tiff(path):
         return False
     quieten()
     try:
         with tifffile.TiffFile(path) as tif:
+            refuse_damaged(path, tif)
             return bool(tif.is_ome)
+    except UnreadableSlideError:
+        raise
     except BAD_TIFF:
         return False
 

@@ -116,6 +116,11 @@ class TiffSlideReader:
         """Close the file."""
         self._slide.close()
 
+    def __del__(self) -> None:
+        """Close what was forgotten, as OpenSlide's handles do."""
+        if hasattr(self, "_slide"):
+            self._slide.close()
+
     def _stored(self, level: int, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         size = box.width, box.height
         try:
