@@ -104,14 +104,15 @@ def bounds_within(size: tuple[int, int], corner: Sequence[object], extent: Seque
 def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Composite ``(H, W, 4)`` uint8 (alpha not premultiplied) on white: ``(H, W, 3)`` uint8."""
     alpha = rgba[..., 3]
-    rgb = np.ascontiguousarray(rgba[..., :3])
-    rows, cols = np.nonzero(alpha != WHITE)
-    if len(rows):
-        share = alpha[rows, cols].astype(np.uint32)[:, None]
-        colour = rgb[rows, cols].astype(np.uint32)
-        rgb[rows, cols] = ((colour * share + WHITE * (WHITE - share) + 127) // WHITE).astype(
-            np.uint8
-        )
+    rgb = rgba[..., :3].copy()
+    if alpha.min(initial=WHITE) == WHITE:
+        return rgb
+    rgb[alpha == 0] = WHITE
+    partly = (alpha > 0) & (alpha < WHITE)
+    if partly.any():
+        share = alpha[partly].astype(np.uint32)[:, None]
+        colour = rgb[partly].astype(np.uint32)
+        rgb[partly] = (colour * share + WHITE * (WHITE - share) + WHITE // 2) // WHITE
     return rgb
 
 

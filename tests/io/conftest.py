@@ -25,6 +25,12 @@ def writer(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def vendor_writer() -> Callable[[str], ModuleType]:
+    """Give the scripts of `tests/vendor` by name."""
+    return writer
+
+
+@pytest.fixture(scope="session")
 def scene_pixels() -> Callable[..., Pixels]:
     """Give `scene.render`, the truth of MIRAX, DICOM and NDPI slides."""
     render: Callable[..., Pixels] = writer("scene").render

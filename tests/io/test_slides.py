@@ -110,9 +110,7 @@ def test_a_truncated_tiff_is_refused_wherever_it_is_cut(
     refusal(path)
 
 
-def test_an_ome_tiff_cut_inside_its_sub_levels_is_refused(
-    tmp_path: Path, vendor_tiff: Any
-) -> None:
+def test_an_ome_tiff_cut_inside_its_sub_levels_is_refused(tmp_path: Path, vendor_tiff: Any) -> None:
     path = tmp_path / "cut.ome.tif"
     whole = vendor_tiff("ome")[0].read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.9)])
@@ -301,5 +299,3 @@ def test_the_real_lower_level_of_2_0005_obeys_the_law(ki67_data: Path, reader: s
     slide = open_slide(real(ki67_data, "tcga-cr-7395-01a-01-ts1.svs"), reader)
     whole = slide.read(1, 800, 700, 1400, 900)
     assert np.array_equal(slide.read(1, 1000, 900, 300, 250), whole[200:450, 200:500])
-
-
