@@ -1,0 +1,99 @@
+"""The classical baseline: stain separation, Laplacian of Gaussian, DAB density.
+
+No network and no training; the network's figures are shown beside this detector's. Constants were
+chosen on BCData images 0 to 9 at 0.5 micrometres per pixel. On images 10 to 17 F1 at 3.125 um is
+then 0.69 for all cells, 0.73 for positive and 0.59 for negative ones.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.core.ccls import localize, window_side
+from pipeline.core.points import NEGATIVE, POSITIVE
+
+CLASSICAL_MPP_UM = 0.5
+"""Resolution the constants were chosen at."""
+CONTEXT_UM = 16.0
+"""Pixels farther than this from a cell do not change it: the margin to read around a region."""
+
+HAEMATOXYLIN = (0.65, 0.70, 0.29)
+DAB = (0.27, 0.57, 0.78)
+"""Optical densities in red, green and blue (Ruifrok and Johnston 2001)."""
+SIGMA_UM = 3.0
+WINDOW_RADIUS_UM = 2.0
+DAB_WEIGHT = 0.2
+"""DAB nuclei are so much darker that at full weight their neighbours vanish."""
+DISC_RADIUS_UM = 1.5
+"""DAB is averaged over a disc of this radius around the centre."""
+
+_TRUNCATE = 4.0
+
+
+def detect_classical(
+    rgb: NDArray[np.uint8],
+    *,
+    mpp_um: float,
+    threshold: float = 0.035,
+    dab_threshold: float = 0.6,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
+    """Find stained nuclei and label them by their DAB density.
+
+    Parameters
+    ----------
+    rgb
+        ``(H, W, 3)`` uint8.
+    mpp_um
+        Micrometres per pixel of ``rgb``; sizes are in micrometres, so any of about 0.2 to 1 works.
+    threshold
+        Least response of a nucleus (scale-normalised, root of optical density).
+    dab_threshold
+        Mean DAB density from which a nucleus is positive.
+
+    Returns
+    -------
+    ``x_px, y_px`` float64 continuous coordinates (pixel centres at +0.5), label uint8.
+    """
+    haematoxylin, dab = stain_densities(rgb)
+    peaks = localize(
+        _response(haematoxylin + np.float32(DAB_WEIGHT) * dab, SIGMA_UM / mpp_um)[None],
+        window=window_side(WINDOW_RADIUS_UM, mpp_um),
+        threshold=threshold,
+    )
+    mean_dab = ndimage.convolve(dab, _disc(DISC_RADIUS_UM / mpp_um), mode="nearest")
+    positive = mean_dab[peaks.row, peaks.col] >= dab_threshold
+    return peaks.x_px, peaks.y_px, np.where(positive, POSITIVE, NEGATIVE).astype(np.uint8)
+
+
+def stain_densities(
+    rgb: NDArray[np.uint8],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Haematoxylin and DAB optical density of each pixel, ``(H, W)`` float32, at least 0."""
+    vectors = np.array([HAEMATOXYLIN, DAB, np.cross(HAEMATOXYLIN, DAB)])
+    unmix = np.linalg.inv(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    density = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256)
+    # element by element, not as a matrix product: its rounding would depend on the picture's shape
+    red, green, blue = (density[rgb[:, :, channel]] for channel in range(3))
+    weight = unmix.astype(np.float32)
+    haematoxylin, dab = (
+        np.maximum(weight[0, stain] * red + weight[1, stain] * green + weight[2, stain] * blue, 0)
+        for stain in range(2)
+    )
+    return haematoxylin, dab
+
+
+def _response(density: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    """Blob response; the root lifts pale nuclei beside dark ones."""
+    blobs = ndimage.gaussian_laplace(
+        np.sqrt(density + np.float32(0.001)), sigma_px, mode="nearest", truncate=_TRUNCATE
+    )
+    return np.asarray(-(sigma_px**2) * blobs, np.float32)
+
+
+def _disc(radius_px: float) -> NDArray[np.float32]:
+    reach = math.ceil(radius_px)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = (x**2 + y**2 <= radius_px**2).astype(np.float32)
+    return np.asarray(disc / disc.sum(), np.float32)
