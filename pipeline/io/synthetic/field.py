@@ -1,7 +1,5 @@
 """One dense synthetic field with known cells: what training draws from a seed."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +28,6 @@ class SyntheticField(NamedTuple):
 
 def render_field(
     seed: int,
-    *,
     size_px: int,
     mpp_um: float = 0.25,
     ranges: SynthRanges = TRAINING_RANGES,

@@ -1,76 +1,70 @@
-"""Random numbers by place: any rectangle of an endless plane can be drawn alone and agrees."""
+"""Periodic noise: smooth maps over the plane in um, and pixel textures; all from a seed."""
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_MASK = (1 << 64) - 1
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-def uniform(seed: int, channel: int, ix: Ints, iy: Ints) -> Floats:
-    """Independent uniforms in [0, 1), one for each (seed, channel, ix, iy); broadcasts."""
-    start = np.uint64((seed * _GOLDEN + channel * 0xD1B54A32D192ED03) & _MASK)
-    with np.errstate(over="ignore"):
-        value = _mixed(start + ix.astype(np.uint64) * np.uint64(0x8CB92BA72F3D8DD7))
-        value = _mixed(value + iy.astype(np.uint64) * np.uint64(0xAAAAAAAAAAAAAAAB))
-    return np.asarray((value >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+LATTICE = 256
+SMOOTH = 1.8
 
 
-def normal(seed: int, channel: int, ix: Ints, iy: Ints) -> Floats:
-    """Independent standard normals (Box-Muller) by place."""
-    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, 2 * channel, ix, iy)))
-    return np.asarray(radius * np.cos(2 * np.pi * uniform(seed, 2 * channel + 1, ix, iy)))
+@dataclass(frozen=True, slots=True, eq=False)
+class NoiseMap:
+    """Smooth unit-variance noise over the plane, bilinear between lattice nodes, periodic."""
+
+    nodes: F32
+    step_um: float
+
+    def at(self, x_um: F64, y_um: F64) -> F32:
+        """Values at points, float32 (n,)."""
+        col, fx = _split(x_um, self.step_um)
+        row, fy = _split(y_um, self.step_um)
+        row1, col1 = (row + 1) % LATTICE, (col + 1) % LATTICE
+        low = self.nodes[row, col] * (1 - fx) + self.nodes[row, col1] * fx
+        high = self.nodes[row1, col] * (1 - fx) + self.nodes[row1, col1] * fx
+        return np.asarray(low * (1 - fy) + high * fy, np.float32)
+
+    def grid(self, x_um: F64, y_um: F64) -> F32:
+        """Values on the grid of `y_um` (h,) rows by `x_um` (w,) columns, float32 (h, w)."""
+        col, fx = _split(x_um, self.step_um)
+        row, fy = _split(y_um, self.step_um)
+        used = np.unique(np.concatenate([row, (row + 1) % LATTICE]))
+        place = np.zeros(LATTICE, np.intp)
+        place[used] = np.arange(used.size)
+        few = self.nodes[used]
+        wide = few[:, col] * (1 - fx) + few[:, (col + 1) % LATTICE] * fx
+        low, high = wide[place[row]], wide[place[(row + 1) % LATTICE]]
+        return np.asarray(low + (high - low) * fy[:, None], np.float32)
 
 
-def smooth(seed: int, channel: int, x: Floats, y: Floats, scale: float) -> Floats:
-    """Value noise in [0, 1]: uniforms on a grid of step ``scale``, smoothly interpolated.
-
-    ``x`` and ``y`` are 1-D axes (the result is ``(len(y), len(x))``) or arrays of one shape.
-    """
-    if x.ndim == 1 and y.ndim == 1 and not (x.shape == y.shape and x is y):
-        return _smooth_axes(seed, channel, x / scale, y / scale)
-    raise ValueError("smooth() takes two 1-D axes; use smooth_at() for scattered places")
+def _split(values_um: F64, step_um: float) -> tuple[Index, F32]:
+    """Lattice index and fraction of every value."""
+    position = values_um / step_um
+    whole = np.floor(position)
+    return whole.astype(np.intp) % LATTICE, (position - whole).astype(np.float32)
 
 
-def smooth_at(seed: int, channel: int, x: Floats, y: Floats, scale: float) -> Floats:
-    """Value noise in [0, 1] at scattered places of one shape."""
-    u, v = x / scale, y / scale
-    ix, iy = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-    fx, fy = _ease(u - ix), _ease(v - iy)
-    top = _blend(uniform(seed, channel, ix, iy), uniform(seed, channel, ix + 1, iy), fx)
-    low = _blend(uniform(seed, channel, ix, iy + 1), uniform(seed, channel, ix + 1, iy + 1), fx)
-    return _blend(top, low, fy)
+@lru_cache(maxsize=64)
+def noise_map(seed: int, stream: int, scale_um: float) -> NoiseMap:
+    """Noise whose features are about `scale_um` wide; the same arguments give the same map."""
+    return NoiseMap(texture(seed, stream, SMOOTH, LATTICE), scale_um / (2.0 * SMOOTH))
 
 
-def _smooth_axes(seed: int, channel: int, u: Floats, v: Floats) -> Floats:
-    ix, iy = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-    if len(ix) == 0 or len(iy) == 0:
-        return np.empty((len(iy), len(ix)))
-    grid_x = np.arange(ix.min(), ix.max() + 2)
-    grid_y = np.arange(iy.min(), iy.max() + 2)
-    grid = uniform(seed, channel, grid_x[None, :], grid_y[:, None])
-    fx, fy = _ease(u - ix)[None, :], _ease(v - iy)[:, None]
-    left = ix - grid_x[0]
-    rows = _blend(grid[:, left], grid[:, left + 1], fx)
-    above = iy - grid_y[0]
-    return _blend(rows[above], rows[above + 1], fy)
-
-
-def _blend(a: Floats, b: Floats, share: Floats) -> Floats:
-    return np.asarray(a + (b - a) * share)
-
-
-def _ease(share: Floats) -> Floats:
-    return np.asarray(share * share * (3.0 - 2.0 * share))
-
-
-def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        value = (value ^ (value >> np.uint64(30))) * _MIX_1
-        value = (value ^ (value >> np.uint64(27))) * _MIX_2
-    return np.asarray(value ^ (value >> np.uint64(31)))
+@lru_cache(maxsize=64)
+def texture(
+    seed: int, stream: int, sigma_px: float | tuple[float, float], side_px: int
+) -> F32:
+    """Periodic Gaussian texture, float32 (side, side), mean 0, standard deviation 1."""
+    rng = np.random.default_rng((seed, 7, stream))
+    grain = rng.standard_normal((side_px, side_px), dtype=np.float32)
+    grain = gaussian_filter(grain, sigma_px, mode="wrap")
+    grain = np.asarray((grain - grain.mean()) / grain.std(), np.float32)
+    grain.setflags(write=False)
+    return grain

@@ -1,26 +1,32 @@
 """One nucleus at a time: its outline, chromatin and stain, drawn into the stain planes."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from pipeline.io.synthetic.noise import F32, texture
-from pipeline.io.synthetic.scene import LYMPHOCYTE, MAX_LENGTH_UM, SPINDLE, Nuclei, Scene
+from pipeline.io.synthetic.noise import F32, F64, texture
+from pipeline.io.synthetic.ranges import SlideStyle
+from pipeline.io.synthetic.scene import LYMPHOCYTE, MAX_LENGTH_UM, SPINDLE, TUMOUR, Nuclei
 
 GRAIN_SIDE = 384
 
 
 def draw_nuclei(
-    haematoxylin: F32, dab: F32, nuclei: Nuclei, scene: Scene, x0: int, y0: int, mpp_um: float
+    haematoxylin: F32,
+    dab: F32,
+    nuclei: Nuclei,
+    style: SlideStyle,
+    frame: tuple[int, int, float],
 ) -> None:
-    """Draw all nuclei into the two planes, float32 (h, w), whose first pixel is (x0, y0).
+    """Draw all nuclei into the two planes, float32 (h, w), in place.
+
+    `frame` is (x0, y0, mpp_um): the first pixel of the planes and the side of a pixel in um.
 
     Nuclei combine by maximum, so the order in which they are drawn does not matter.
     """
+    mpp_um = frame[2]
     fine = texture(0, 21, max(0.45, 0.22 / mpp_um), GRAIN_SIDE)
     coarse = texture(0, 22, max(0.8, 0.65 / mpp_um), GRAIN_SIDE)
     for index in range(nuclei.x_um.size):
-        _draw_one(haematoxylin, dab, nuclei, index, scene, (x0, y0, mpp_um), fine, coarse)
+        _draw_one(haematoxylin, dab, nuclei, index, style, frame, fine, coarse)
 
 
 def _draw_one(
@@ -28,7 +34,7 @@ def _draw_one(
     dab: F32,
     nuclei: Nuclei,
     index: int,
-    scene: Scene,
+    style: SlideStyle,
     frame: tuple[int, int, float],
     fine: F32,
     coarse: F32,
@@ -53,14 +59,14 @@ def _draw_one(
     cut = np.s_[grain_y : grain_y + yb - ya, grain_x : grain_x + xb - xa]
     u, v, q = _outline(dx, dy, long_um, short_um, own)
     q = q + np.float32(0.05) * coarse[cut]
-    edge = np.float32(max(scene.style.edge_um * (0.7 + 0.8 * own[12]), 0.6 * mpp_um) / short_um)
+    edge = np.float32(max(style.edge_um * (0.7 + 1.8 * own[12] ** 3), 0.6 * mpp_um) / short_um)
     alpha = np.clip((1 - q) / edge + np.float32(0.5), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     place = np.s_[ya - y0 : yb - y0, xa - x0 : xb - x0]
     if nuclei.positive[index]:
-        amount, blue = _positive_stain(own, scene, q, fine[cut], coarse[cut])
+        amount, blue = _positive_stain(own, style, q, fine[cut], coarse[cut])
     else:
-        amount, blue = _negative_stain(own, scene, kind, u, v, q, fine[cut], coarse[cut])
+        amount, blue = _negative_stain(own, style, kind, u, v, q, fine[cut], coarse[cut])
     np.maximum(dab[place], alpha * amount, out=dab[place])
     np.maximum(haematoxylin[place], alpha * blue, out=haematoxylin[place])
 
@@ -78,7 +84,7 @@ def _axes(radius_um: float, kind: int, shape: float) -> tuple[float, float]:
 
 
 def _outline(
-    dx: F32, dy: F32, long_um: float, short_um: float, own: np.ndarray[tuple[int], np.dtype[np.float64]]
+    dx: F32, dy: F32, long_um: float, short_um: float, own: F64
 ) -> tuple[F32, F32, F32]:
     """Coordinates (u, v) in units of the axes and the outline distance q (1 on the border)."""
     angle = float(own[13]) * np.pi
@@ -94,10 +100,9 @@ def _outline(
 
 
 def _positive_stain(
-    own: np.ndarray[tuple[int], np.dtype[np.float64]], scene: Scene, q: F32, fine: F32, coarse: F32
+    own: F64, style: SlideStyle, q: F32, fine: F32, coarse: F32
 ) -> tuple[F32, F32]:
     """DAB and haematoxylin amounts of a positive nucleus, before the outline."""
-    style = scene.style
     if own[16] < style.weak_share:
         strength, grain = 0.55 + 0.9 * own[17], 0.28 + 0.2 * own[18]
     else:
@@ -111,8 +116,8 @@ def _positive_stain(
 
 
 def _negative_stain(
-    own: np.ndarray[tuple[int], np.dtype[np.float64]],
-    scene: Scene,
+    own: F64,
+    style: SlideStyle,
     kind: int,
     u: F32,
     v: F32,
@@ -121,17 +126,16 @@ def _negative_stain(
     coarse: F32,
 ) -> tuple[F32, F32]:
     """DAB and haematoxylin amounts of a negative nucleus, before the outline."""
-    style = scene.style
     strength = style.negative_amount * (0.65 + 0.7 * own[16])
     if kind == LYMPHOCYTE:
         strength = 1.75 * style.negative_amount
     elif kind == SPINDLE:
         strength = 1.15 * style.negative_amount
-    vesicular = float(own[17]) if kind == 0 else 0.0
+    vesicular = float(own[17]) if kind == TUMOUR else 0.0
     rim = np.clip(1 - np.abs(q - np.float32(0.86)) * np.float32(6.5), 0, 1)
     body = np.float32(1 - 0.28 * vesicular) + np.float32(0.14) * fine + np.float32(0.13) * coarse
     body = body + np.float32(0.15 + 0.3 * vesicular) * rim
-    if kind == 0 and own[18] < 0.7:
+    if kind == TUMOUR and own[18] < 0.7:
         spread = np.float32(0.02 + 0.03 * own[19])
         far = (u - np.float32(0.7 * (own[14] - 0.5))) ** 2 + (v - np.float32(own[19] - 0.5)) ** 2
         body = body + np.float32(0.55) * np.clip(1 - far / (3 * spread), 0, 1)

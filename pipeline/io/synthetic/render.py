@@ -1,173 +1,147 @@
-"""From a scene to pixels: stains mixed in optical density, then focus and sensor.
+"""Pixels of a synthetic scene: stain amounts are filled in, light is absorbed, a camera sees it.
 
-Every rectangle of the plane is drawn alone and agrees with its neighbours bit for bit: nuclei and
-noise are functions of the place, stains of overlapping nuclei combine by maximum, and the blur
-sees the same surroundings whichever rectangle is asked for.
+Two planes of stain amount (haematoxylin, DAB; natural optical density along the stain vector) are
+filled with haze, fibres and nuclei; Beer-Lambert turns them into colour; focus blur and sensor
+noise follow. Everything is a function of absolute pixel position and the scene.
 """
-
-import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.ndimage import gaussian_filter1d
 
-from pipeline.io.synthetic.noise import Floats, smooth, uniform
-from pipeline.io.synthetic.ranges import TRAINING_RANGES, SynthRanges
-from pipeline.io.synthetic.scene import NOT_TRUTH, REACH_UM, Nuclei, Scene
+from pipeline.io.synthetic.noise import F32, F64, noise_map, texture
+from pipeline.io.synthetic.nucleus import draw_nuclei
+from pipeline.io.synthetic.ranges import glass_rgb
+from pipeline.io.synthetic.scene import MAX_LENGTH_UM, Scene
 
-SKY_BLUE = np.array([0.80, 0.52, 0.30])
-PURPLE_BLUE = np.array([0.64, 0.70, 0.32])
-DAB = np.array([0.27, 0.52, 0.81])
-HAZE = np.array([0.55, 0.62, 0.56])
-
-Plane = NDArray[np.float32]
+NOISE_SIDE = 512
+COARSE = 4
+DEPTH_FADE_UM = 8.0
 
 
-def render(
-    scene: Scene, x0_px: int, y0_px: int, width: int, height: int, mpp_um: float
+def render_rectangle(
+    scene: Scene, x_px: int, y_px: int, width: int, height: int, mpp_um: float
 ) -> NDArray[np.uint8]:
-    """Pixels ``(height, width, 3)`` uint8 RGB of one rectangle of the slide."""
-    p = scene.parameters
-    sigma_px = p.blur_um / mpp_um
-    margin = math.ceil(4 * sigma_px) + 1
-    x_um = (np.arange(x0_px - margin, x0_px + width + margin) + 0.5) * mpp_um
-    y_um = (np.arange(y0_px - margin, y0_px + height + margin) + 0.5) * mpp_um
-    density = _optical_density(scene, x_um, y_um, mpp_um)
-    if density is None:
-        light = np.ones((height, width, 3), np.float32)
-    else:
-        light = np.exp(density * np.float32(-math.log(10)))
-        for channel in range(3):
-            light[..., channel] = ndimage.gaussian_filter(
-                light[..., channel], sigma_px, mode="nearest", radius=margin - 1
-            )
-        light = light[margin : margin + height, margin : margin + width]
-    ix = np.arange(x0_px, x0_px + width, dtype=np.int64)[None, :]
-    iy = np.arange(y0_px, y0_px + height, dtype=np.int64)[:, None]
-    # the sum of two uniforms is near enough to a normal for sensor noise
-    grain = (uniform(p.seed, 41, ix, iy) + uniform(p.seed, 42, ix, iy) - 1.0) * 2.45 * p.noise
-    tint = np.array([1.0, 0.995, 0.975])
-    pixels = light * (p.glass * tint).astype(np.float32) + grain.astype(np.float32)[..., None]
-    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+    """Paint a rectangle of the plane, uint8 (height, width, 3).
 
-
-def render_field(
-    seed: int, *, size_px: int, mpp_um: float = 0.25, ranges: SynthRanges = TRAINING_RANGES
-) -> tuple[NDArray[np.uint8], Floats, Floats, NDArray[np.uint8]]:
-    """A field full of tissue with its true tumour cells.
-
-    Returns
-    -------
-    image, x_px, y_px, label
-        ``(size_px, size_px, 3)`` uint8 RGB; continuous pixel coordinates (centres at +0.5);
-        1 positive, 0 negative.
+    Parameters
+    ----------
+    scene : Scene
+        What is on the slide.
+    x_px, y_px : int
+        Top left pixel; pixel (i, j) covers [i, i + 1) x [j, j + 1) times `mpp_um`.
+    width, height : int
+        Size in pixels.
+    mpp_um : float
+        Side of a pixel in um.
     """
-    scene = Scene(ranges.draw(seed))
-    image = render(scene, 0, 0, size_px, size_px, mpp_um)
-    side_um = size_px * mpp_um
-    cells = true_cells(scene.nuclei(0.0, 0.0, side_um, side_um))
-    return image, cells.x_um / mpp_um, cells.y_um / mpp_um, cells.kind
+    sigma_px = scene.style.blur_um / mpp_um
+    pad = int(np.ceil(3.0 * sigma_px)) + 1
+    x0, y0, w, h = x_px - pad, y_px - pad, width + 2 * pad, height + 2 * pad
+    planes = _background(scene, x0, y0, w, h, mpp_um)
+    if planes is None:
+        return np.broadcast_to(glass_rgb(scene.style), (height, width, 3)).copy()
+    haematoxylin, dab, inside = planes
+    reach = MAX_LENGTH_UM
+    nuclei = scene.nuclei_in(
+        x0 * mpp_um - reach,
+        y0 * mpp_um - reach,
+        (x0 + w) * mpp_um + reach,
+        (y0 + h) * mpp_um + reach,
+    )
+    draw_nuclei(haematoxylin, dab, nuclei, scene.style, (x0, y0, mpp_um))
+    return _camera(scene, planes, x_px, y_px, pad, sigma_px)
 
 
-def true_cells(nuclei: Nuclei) -> Nuclei:
-    """The tumour cells: what a detector is asked to find."""
-    return nuclei.take(nuclei.kind != NOT_TRUTH)
-
-
-def _optical_density(scene: Scene, x_um: Floats, y_um: Floats, mpp_um: float) -> Plane | None:
-    """``(H, W, 3)`` float32 optical density, None where all is glass."""
-    tissue = _tissue_share(scene, x_um, y_um)
-    if not tissue.any():
+def _background(
+    scene: Scene, x0: int, y0: int, w: int, h: int, mpp_um: float
+) -> tuple[F32, F32, F32] | None:
+    """Haematoxylin haze, DAB haze and tissue alpha, float32 (h, w); None where all is glass."""
+    style = scene.style
+    # Haze is soft: it is made on a grid of COARSE pixels fixed to the plane, then interpolated.
+    col0, row0 = x0 // COARSE - 1, y0 // COARSE - 1
+    cols = np.arange(col0, (x0 + w) // COARSE + 3)
+    rows = np.arange(row0, (y0 + h) // COARSE + 3)
+    x_um: F64 = (cols + 0.5) * (COARSE * mpp_um)
+    y_um: F64 = (rows + 0.5) * (COARSE * mpp_um)
+    alpha = _tissue_alpha(scene, x_um, y_um)
+    if not alpha.any():
         return None
-    p = scene.parameters
-    fibre = smooth(p.seed, 51, x_um * 0.9, y_um, 5.0) * smooth(p.seed, 52, x_um, y_um * 0.5, 14.0)
-    cloud = smooth(p.seed, 53, x_um, y_um, 40.0)
-    haze = (p.haze_od * tissue * (0.35 + 0.9 * cloud + 1.1 * fibre)).astype(np.float32)
-    brown = smooth(p.seed, 54, x_um, y_um, 18.0)
-    dab = (p.dab_haze_od * tissue * 2.0 * brown * cloud).astype(np.float32)
-    haematoxylin = (0.35 * p.haze_od * tissue * smooth(p.seed, 55, x_um, y_um, 9.0)).astype(
-        np.float32
+    nest = np.clip(2.0 * (scene.nests.grid(x_um, y_um) - scene.nest_level) + 0.5, 0, 1)
+    cloud = noise_map(scene.seed, 4, 9.0).grid(x_um, y_um)
+    mottle = noise_map(scene.seed, 5, 3.0).grid(x_um, y_um)
+    cytoplasm = np.maximum(0.1, 1.0 + 0.4 * cloud + 0.45 * mottle)
+    stroma = np.maximum(0.0, 0.4 + 0.3 * cloud + 0.25 * mottle) * style.haze
+    stroma = stroma + style.fibre * _fibres(scene, x_um, y_um) * np.maximum(0.2, 1 + 0.5 * mottle)
+    blue = alpha * (nest * style.haze * cytoplasm + (1 - nest) * stroma)
+    brown_cloud = noise_map(scene.seed, 6, 24.0).grid(x_um, y_um)
+    brown = alpha * style.dab_haze * np.maximum(0.1, 1.0 + 0.8 * brown_cloud + 0.4 * mottle)
+    at = (x0, y0, w, h, col0, row0)
+    return _refine(blue, *at), _refine(brown, *at), _refine(alpha, *at)
+
+
+def _tissue_alpha(scene: Scene, x_um: F64, y_um: F64) -> F32:
+    """1 in tissue, 0 on glass and in gaps, with a sharp but ragged border."""
+    rough = noise_map(scene.seed, 8, 7.0).grid(x_um, y_um)
+    tears = noise_map(scene.seed, 14, 14.0).grid(x_um, y_um)
+    lumen = scene.gap_level - scene.gaps.grid(x_um, y_um) + 0.16 * rough
+    torn = 2.9 - 4.0 * scene.style.gap_share - tears + 0.3 * rough
+    alpha = np.clip(5.0 * lumen + 0.5, 0, 1) * np.clip(2.5 * torn + 0.5, 0, 1)
+    if scene.tissue_depth is not None:
+        xx, yy = np.broadcast_arrays(x_um[None, :], y_um[:, None])
+        depth = scene.tissue_depth(xx.ravel(), yy.ravel()).reshape(xx.shape)
+        edge = np.clip((depth + DEPTH_FADE_UM / 2) / DEPTH_FADE_UM + 0.3 * rough, 0, 1)
+        alpha = alpha * edge * (depth > -DEPTH_FADE_UM)
+    return np.asarray(alpha, np.float32)
+
+
+def _fibres(scene: Scene, x_um: F64, y_um: F64) -> F32:
+    """Wavy collagen bundles, float32 (h, w) >= 0, mean about 0.6."""
+    angle = np.random.default_rng((scene.seed, 9)).uniform(0, np.pi)
+    warp = noise_map(scene.seed, 10, 55.0).grid(x_um, y_um)
+    ripple = noise_map(scene.seed, 15, 16.0).grid(x_um, y_um)
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along = x_um[None, :] * cos + y_um[:, None] * sin
+    across = y_um[:, None] * cos - x_um[None, :] * sin + 9.0 * warp + 1.6 * ripple
+    bundle = texture(scene.seed, 11, (1.1, 7.0), 512)
+    row = np.floor(across / 0.8).astype(np.intp) % 512
+    col = np.floor(along / 1.2).astype(np.intp) % 512
+    return np.asarray(np.maximum(0.0, 0.4 + bundle[row, col]), np.float32)
+
+
+def _refine(coarse: F32, x0: int, y0: int, w: int, h: int, col0: int, row0: int) -> F32:
+    """Bilinear values of the coarse grid at every pixel, float32 (h, w)."""
+    x = (np.arange(x0, x0 + w) + 0.5) / COARSE - 0.5 - col0
+    y = (np.arange(y0, y0 + h) + 0.5) / COARSE - 0.5 - row0
+    col, row = x.astype(np.intp), y.astype(np.intp)
+    fx, fy = (x - col).astype(np.float32), (y - row).astype(np.float32)[:, None]
+    coarse = np.asarray(coarse, np.float32)
+    wide = coarse[:, col] * (1 - fx) + coarse[:, col + 1] * fx
+    low = wide[row]
+    return np.asarray(low + (wide[row + 1] - low) * fy, np.float32)
+
+
+def _camera(
+    scene: Scene, planes: tuple[F32, F32, F32], x_px: int, y_px: int, pad: int, sigma_px: float
+) -> NDArray[np.uint8]:
+    """Light through the stains, then blur and noise; the padding is cut off."""
+    style = scene.style
+    haematoxylin, dab, inside = planes
+    height, width = dab.shape[0] - 2 * pad, dab.shape[1] - 2 * pad
+    crop = np.s_[pad : pad + height, pad : pad + width]
+    here = np.ix_(
+        np.arange(y_px, y_px + height) % NOISE_SIDE, np.arange(x_px, x_px + width) % NOISE_SIDE
     )
-    nuclei = scene.nuclei(
-        x_um[0] - REACH_UM, y_um[0] - REACH_UM, x_um[-1] + REACH_UM, y_um[-1] + REACH_UM
-    )
-    grain = _chromatin(p.seed, x_um, y_um)
-    _stain(nuclei, x_um, y_um, mpp_um, grain, haematoxylin, dab)
-    tinted = SKY_BLUE + p.haematoxylin_tint * (PURPLE_BLUE - SKY_BLUE)
-    density = np.empty((*haze.shape, 3), np.float32)
-    for channel in range(3):
-        density[..., channel] = (
-            haematoxylin * np.float32(tinted[channel] / np.linalg.norm(tinted))
-            + dab * np.float32(DAB[channel] / np.linalg.norm(DAB))
-            + haze * np.float32(HAZE[channel])
-        )
-    return density
-
-
-def _tissue_share(scene: Scene, x_um: Floats, y_um: Floats) -> Plane:
-    """1 on tissue, 0 on glass and in gaps, made on a coarse grid and softened at the edge."""
-    step = 4.0
-    grid_x = np.arange(math.floor(x_um[0] / step) - 1, math.ceil(x_um[-1] / step) + 2) * step
-    grid_y = np.arange(math.floor(y_um[0] / step) - 1, math.ceil(y_um[-1] / step) + 2) * step
-    mesh_y, mesh_x = np.meshgrid(grid_y, grid_x, indexing="ij")
-    solid = scene.tissue_at(mesh_x, mesh_y) & ~scene.gap_at(mesh_x, mesh_y)
-    if not solid.any():
-        return np.zeros((len(y_um), len(x_um)), np.float32)
-    share = solid.astype(np.float32)
-    column = (x_um - grid_x[0]) / step
-    row = (y_um - grid_y[0]) / step
-    left, above = np.floor(column).astype(int), np.floor(row).astype(int)
-    fx = (column - left).astype(np.float32)[None, :]
-    fy = (row - above).astype(np.float32)[:, None]
-    across = share[:, left] + (share[:, left + 1] - share[:, left]) * fx
-    return np.asarray(across[above] + (across[above + 1] - across[above]) * fy)
-
-
-def _chromatin(seed: int, x_um: Floats, y_um: Floats) -> Plane:
-    """Texture of nuclei: around 1, clumped at 1 um and 2.5 um."""
-    fine = smooth(seed, 56, x_um, y_um, 1.0)
-    coarse = smooth(seed, 57, x_um, y_um, 2.5)
-    return (0.55 + 0.45 * fine + 0.45 * coarse).astype(np.float32)
-
-
-def _stain(
-    nuclei: Nuclei,
-    x_um: Floats,
-    y_um: Floats,
-    mpp_um: float,
-    grain: Plane,
-    haematoxylin: Plane,
-    dab: Plane,
-) -> None:
-    """Draw every nucleus into the two stain planes, in place (they belong to the caller alone)."""
-    x0, y0 = x_um[0], y_um[0]
-    height, width = grain.shape
-    reach = 1.5 * nuclei.major_um
-    left = np.clip(np.floor((nuclei.x_um - reach - x0) / mpp_um), 0, width).astype(int)
-    right = np.clip(np.ceil((nuclei.x_um + reach - x0) / mpp_um) + 1, 0, width).astype(int)
-    top = np.clip(np.floor((nuclei.y_um - reach - y0) / mpp_um), 0, height).astype(int)
-    low = np.clip(np.ceil((nuclei.y_um + reach - y0) / mpp_um) + 1, 0, height).astype(int)
-    cos, sin = np.cos(nuclei.angle), np.sin(nuclei.angle)
-    for i in np.flatnonzero((right > left) & (low > top)):
-        box = np.s_[top[i] : low[i], left[i] : right[i]]
-        dx = (x_um[left[i] : right[i]] - nuclei.x_um[i])[None, :].astype(np.float32)
-        dy = (y_um[top[i] : low[i]] - nuclei.y_um[i])[:, None].astype(np.float32)
-        u = (dx * cos[i] + dy * sin[i]) / nuclei.major_um[i]
-        v = (dy * cos[i] - dx * sin[i]) / nuclei.minor_um[i]
-        shade = _profile(u, v, nuclei.shape_seed[i]) * grain[box]
-        np.maximum(haematoxylin[box], shade * np.float32(nuclei.haematoxylin_od[i]),
-                   out=haematoxylin[box])
-        if nuclei.dab_od[i] > 0:
-            np.maximum(dab[box], shade * np.float32(nuclei.dab_od[i]), out=dab[box])
-
-
-def _profile(u: Plane, v: Plane, shape_seed: float) -> Plane:
-    """Stain of one nucleus over its own axes: bumpy outline, soft edge, slightly darker rim."""
-    phase = np.float32(2 * math.pi * shape_seed)
-    square = u * u + v * v + np.float32(1e-6)
-    # cos(2t) and cos(3t) of the polar angle without computing the angle
-    bump = (u * u - v * v) / square * np.cos(3 * phase)
-    bump += (u * u * u - 3 * u * v * v) / (square * np.sqrt(square)) * np.cos(phase)
-    rho = np.sqrt(square) * (1 + np.float32(0.07) * bump)
-    edge = np.clip((np.float32(1.06) - rho) * np.float32(5.0), 0, 1)
-    return np.asarray(edge * (np.float32(0.82) + np.float32(0.25) * np.minimum(rho, 1.0)))
+    # No noise on glass: empty areas stay one colour, cheap to make and to compress.
+    amount = np.float32(style.noise) * inside[crop]
+    luma = texture(0, 12, 0.6, NOISE_SIDE)[here] * amount + np.float32(0.5)
+    image = np.empty((height, width, 3), np.uint8)
+    for channel, colour in enumerate(glass_rgb(style)):
+        light = haematoxylin * np.float32(-style.h_vector[channel])
+        light -= dab * np.float32(style.dab_vector[channel])
+        np.exp(light, out=light)
+        light = gaussian_filter1d(light, sigma_px, 0, truncate=3.0)
+        light = gaussian_filter1d(light, sigma_px, 1, truncate=3.0)[crop]
+        chroma = texture(0, 13 + channel, 0.8, NOISE_SIDE)[here] * np.float32(0.4)
+        image[..., channel] = np.clip(light * np.float32(colour) + luma + chroma * amount, 0, 255)
+    return image

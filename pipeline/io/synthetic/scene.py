@@ -1,152 +1,186 @@
-"""Where tissue and nuclei are on a synthetic slide: a function of the seed and the place."""
+"""Where the cells of a synthetic slide are: nests, stroma, gaps and every nucleus, in um.
 
+Nuclei are proposed per block of the plane from (seed, block) and thinned by a local rule (a
+proposal survives where no stronger one is too near, in `ROUNDS` rounds), so any rectangle of the
+plane can be asked for on its own and always holds exactly the same cells.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import ndtri
 
-from pipeline.core.points import NEGATIVE, POSITIVE
-from pipeline.io.synthetic.noise import Floats, normal, smooth_at, uniform
-from pipeline.io.synthetic.ranges import SceneParameters
+from pipeline.io.synthetic.noise import F32, F64, Index, NoiseMap, noise_map
+from pipeline.io.synthetic.ranges import SlideStyle
 
-PITCH_UM = 9.0
-"""One place for a nucleus per square of this side."""
-LEAST_SEPARATION_UM = 4.6
-REACH_UM = 11.0
-"""No nucleus reaches farther than this from its centre."""
+BLOCK_UM = 64.0
+MIN_DISTANCE_UM = 4.6
+MAX_RADIUS_UM = 6.0
+MAX_LENGTH_UM = 12.0
+ROUNDS = 4
+REACH_UM = 2.2 * MAX_RADIUS_UM
+"""One round of thinning looks at most this far, so ROUNDS of them settle a rectangle exactly."""
+UNIFORMS = 20
+TUMOUR, SPINDLE, LYMPHOCYTE = 0, 1, 2
 
-NOT_TRUTH = 2
-"""Kind of a stromal or lymphoid nucleus: drawn, but no tumour cell of the truth."""
+TissueDepth = Callable[[F64, F64], F32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nuclei:
-    """Columns, one row per nucleus; coordinates in micrometres from the slide's corner.
+    """Columns, one row per nucleus; lengths in um.
 
-    ``kind`` is 1 positive, 0 negative (both tumour cells of the truth) or ``NOT_TRUTH``.
+    `kind` is TUMOUR, SPINDLE or LYMPHOCYTE; only tumour nuclei are cells of the truth.
+    `uniforms` float64 (n, 20) in 0..1 are the nucleus's own random numbers.
     """
 
-    x_um: Floats
-    y_um: Floats
-    major_um: Floats
-    minor_um: Floats
-    angle: Floats
-    haematoxylin_od: Floats
-    dab_od: Floats
-    shape_seed: Floats
+    x_um: F64
+    y_um: F64
+    radius_um: F64
     kind: NDArray[np.uint8]
+    positive: NDArray[np.bool_]
+    uniforms: F64
 
-    def __len__(self) -> int:
-        return len(self.x_um)
-
-    def take(self, rows: NDArray[np.bool_]) -> "Nuclei":
-        """The rows of a boolean mask."""
-        return Nuclei(*(getattr(self, name)[rows] for name in self.__slots__))
-
-
-@dataclass(frozen=True, slots=True)
-class Island:
-    """One piece of tissue: an ellipse whose edge is frayed by noise."""
-
-    x_um: float
-    y_um: float
-    radius_x_um: float
-    radius_y_um: float
+    def take(self, rows: NDArray[np.bool_] | Index) -> "Nuclei":
+        """Return the rows chosen by a mask or an order."""
+        return Nuclei(
+            self.x_um[rows],
+            self.y_um[rows],
+            self.radius_um[rows],
+            self.kind[rows],
+            self.positive[rows],
+            self.uniforms[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A slide's contents. Without islands everything is tissue (a field)."""
+    """The procedural plane of one slide.
 
-    parameters: SceneParameters
-    islands: tuple[Island, ...] = ()
+    `tissue_depth(x_um, y_um)` in um is above 0 inside tissue; None means tissue everywhere.
+    """
 
-    def tissue_at(self, x_um: Floats, y_um: Floats) -> NDArray[np.bool_]:
-        """Whether places of one shape lie on tissue."""
-        if not self.islands:
-            return np.ones(x_um.shape, bool)
-        seed = self.parameters.seed
-        fray = 0.35 * (smooth_at(seed, 11, x_um, y_um, 700.0) - 0.5)
-        fray += 0.12 * (smooth_at(seed, 12, x_um, y_um, 120.0) - 0.5)
-        inside = np.zeros(x_um.shape, bool)
-        for island in self.islands:
-            u = (x_um - island.x_um) / island.radius_x_um
-            v = (y_um - island.y_um) / island.radius_y_um
-            inside |= np.hypot(u, v) + fray < 1.0
-        return inside
+    seed: int
+    style: SlideStyle
+    tissue_depth: TissueDepth | None = None
 
-    def tumour_at(self, x_um: Floats, y_um: Floats) -> Floats:
-        """How much a place belongs to a tumour nest: above 0 inside, below 0 in the stroma."""
-        seed = self.parameters.seed
-        coarse = smooth_at(seed, 13, x_um, y_um, 210.0)
-        fine = smooth_at(seed, 14, x_um, y_um, 60.0)
-        return np.asarray(0.7 * coarse + 0.3 * fine - 0.40)
+    @property
+    def nests(self) -> NoiseMap:
+        """Noise that divides tumour nests from stroma."""
+        return noise_map(self.seed, 1, 90.0)
 
-    def gap_at(self, x_um: Floats, y_um: Floats) -> NDArray[np.bool_]:
-        """Whether a place is a lumen or a tear: no tissue within the tissue."""
-        seed = self.parameters.seed
-        hollow = 0.75 * smooth_at(seed, 15, x_um, y_um, 130.0)
-        hollow += 0.25 * smooth_at(seed, 16, x_um, y_um, 30.0)
-        return np.asarray(hollow > 0.80)
+    @property
+    def gaps(self) -> NoiseMap:
+        """Noise whose peaks are lumens without tissue."""
+        return noise_map(self.seed, 2, 38.0)
 
-    def nuclei(self, x0_um: float, y0_um: float, x1_um: float, y1_um: float) -> Nuclei:
-        """All nuclei whose centre lies in a half-open rectangle, in a fixed order."""
-        first_x, last_x = int(np.floor(x0_um / PITCH_UM)) - 1, int(np.ceil(x1_um / PITCH_UM)) + 1
-        first_y, last_y = int(np.floor(y0_um / PITCH_UM)) - 1, int(np.ceil(y1_um / PITCH_UM)) + 1
-        iy, ix = np.mgrid[first_y : last_y + 1, first_x : last_x + 1].reshape(2, -1)
-        found = self._nuclei_of_places(ix.astype(np.int64), iy.astype(np.int64))
-        inside = (found.x_um >= x0_um) & (found.x_um < x1_um)
-        inside &= (found.y_um >= y0_um) & (found.y_um < y1_um)
-        return found.take(inside)
+    @property
+    def hotspots(self) -> NoiseMap:
+        """Noise that moves the positive share up and down."""
+        return noise_map(self.seed, 3, 170.0)
 
-    def _nuclei_of_places(self, ix: NDArray[np.int64], iy: NDArray[np.int64]) -> Nuclei:
-        p = self.parameters
-        free = (PITCH_UM - LEAST_SEPARATION_UM) / 2
-        # odd rows are shifted by half a pitch, as cells pack
-        x_um = (ix + 0.5 + 0.5 * (iy % 2)) * PITCH_UM + free * (
-            2 * uniform(p.seed, 21, ix, iy) - 1
-        )
-        y_um = (iy + 0.5) * PITCH_UM + free * (2 * uniform(p.seed, 22, ix, iy) - 1)
-        nest = self.tumour_at(x_um, y_um)
-        room = self.tissue_at(x_um, y_um) & ~self.gap_at(x_um, y_um)
-        chance = uniform(p.seed, 23, ix, iy)
-        tumour = room & (nest > 0) & (chance < p.density)
-        stroma = room & (nest <= -0.02) & (chance < 0.07)
-        keep = tumour | stroma
-        return self._drawn(ix[keep], iy[keep], x_um[keep], y_um[keep], tumour[keep])
+    @property
+    def nest_level(self) -> float:
+        """Noise above this is nest: the quantile that leaves the nest share."""
+        return -float(ndtri(self.style.nest_share))
 
-    def _drawn(
-        self,
-        ix: NDArray[np.int64],
-        iy: NDArray[np.int64],
-        x_um: Floats,
-        y_um: Floats,
-        tumour: NDArray[np.bool_],
-    ) -> Nuclei:
-        p = self.parameters
-        share = p.positive_share * (0.4 + 1.2 * smooth_at(p.seed, 17, x_um, y_um, 400.0))
-        positive = tumour & (uniform(p.seed, 24, ix, iy) < share)
-        major = p.radius_um * np.exp(0.16 * np.clip(normal(p.seed, 25, ix, iy), -2.2, 2.2))
-        ratio = 0.62 + 0.36 * uniform(p.seed, 26, ix, iy)
-        spindle = ~tumour & (uniform(p.seed, 27, ix, iy) < 0.7)
-        lymphoid = ~tumour & ~spindle
-        major = np.where(spindle, 1.25 * p.radius_um, np.where(lymphoid, 2.5, major))
-        ratio = np.where(spindle, 0.28, np.where(lymphoid, 0.92, ratio))
-        strength = np.exp(0.25 * np.clip(normal(p.seed, 28, ix, iy), -2, 2))
-        # about one positive in five is weak, as on real slides
-        weak = np.where(uniform(p.seed, 29, ix, iy) < 0.2, 0.45, 1.0)
-        dab = np.where(positive, np.clip(p.dab_od * strength * weak, 0.42, 2.6), 0.0)
-        haematoxylin = np.where(positive, 0.5, 1.0) * p.haematoxylin_od * strength
-        haematoxylin = np.where(lymphoid, 1.5 * p.haematoxylin_od, haematoxylin)
-        kind = np.where(tumour, np.where(positive, POSITIVE, NEGATIVE), NOT_TRUTH)
-        return Nuclei(
-            x_um,
-            y_um,
-            np.minimum(major, 0.7 * REACH_UM),
-            np.minimum(major * ratio, 0.7 * REACH_UM),
-            np.pi * uniform(p.seed, 30, ix, iy),
-            haematoxylin,
-            dab,
-            uniform(p.seed, 31, ix, iy),
-            kind.astype(np.uint8),
-        )
+    @property
+    def gap_level(self) -> float:
+        """Noise above this is a gap."""
+        return -float(ndtri(self.style.gap_share))
+
+    def nuclei_in(self, x0_um: float, y0_um: float, x1_um: float, y1_um: float) -> Nuclei:
+        """Return all nuclei with x0 <= x < x1 and y0 <= y < y1, ordered by y then x."""
+        margin = ROUNDS * REACH_UM
+        proposals = self._proposals(x0_um - margin, y0_um - margin, x1_um + margin, y1_um + margin)
+        settled = proposals.take(_settle(proposals, self.style.touch))
+        inside = (settled.x_um >= x0_um) & (settled.x_um < x1_um)
+        inside &= (settled.y_um >= y0_um) & (settled.y_um < y1_um)
+        settled = settled.take(inside)
+        return settled.take(np.lexsort((settled.x_um, settled.y_um)))
+
+    def _proposals(self, x0: float, y0: float, x1: float, y1: float) -> Nuclei:
+        """Proposals of all blocks that meet a rectangle."""
+        rows = range(int(np.floor(y0 / BLOCK_UM)), int(np.ceil(y1 / BLOCK_UM)))
+        cols = range(int(np.floor(x0 / BLOCK_UM)), int(np.ceil(x1 / BLOCK_UM)))
+        return self._kept(np.concatenate([self._draws(row, col) for row in rows for col in cols]))
+
+    def _draws(self, row: int, col: int) -> F64:
+        """Uniforms of one block's proposals, (n, 20); columns 0 and 1 become x and y in um."""
+        rng = np.random.default_rng((self.seed, 3, row + 2**20, col + 2**20))
+        count = max(1, round(self.style.proposals_per_100um2 * BLOCK_UM * BLOCK_UM / 100.0))
+        draws = rng.random((count, UNIFORMS))
+        draws[:, 0] = (col + draws[:, 0]) * BLOCK_UM
+        draws[:, 1] = (row + draws[:, 1]) * BLOCK_UM
+        return draws
+
+    def _kept(self, draws: F64) -> Nuclei:
+        """Proposals that stand in tissue, with their kind, size and label."""
+        style = self.style
+        x, y = draws[:, 0], draws[:, 1]
+        # The nest border is jagged by each proposal's own draw: no ruled line between tissues.
+        nest = self.nests.at(x, y) + 0.5 * (draws[:, 2] - 0.5) > self.nest_level
+        keep = self.gaps.at(x, y) < self.gap_level - 0.15
+        keep &= draws[:, 3] < np.where(nest, 1.0, 0.13)
+        if self.tissue_depth is not None:
+            keep &= self.tissue_depth(x, y) > 2.0
+        draws, x, y, nest = draws[keep], x[keep], y[keep], nest[keep]
+        kind = np.full(x.size, TUMOUR, np.uint8)
+        kind[draws[:, 4] < np.where(nest, 0.012, 0.08)] = LYMPHOCYTE
+        kind[draws[:, 4] > np.where(nest, 0.995, 0.80)] = SPINDLE
+        radius = style.radius_um * np.exp(style.radius_spread * _normal(draws[:, 5], draws[:, 6]))
+        radius = np.clip(radius, 1.9, MAX_RADIUS_UM)
+        radius = np.where(kind == TUMOUR, radius, 0.62 * style.radius_um)
+        # The threshold follows a smooth map, so positive cells cluster and form hotspots.
+        share = np.clip(style.positive_share, 1e-4, 1 - 1e-4)
+        logit = np.log(share / (1 - share)) + 0.7 * self.hotspots.at(x, y)
+        positive = (draws[:, 7] < 1 / (1 + np.exp(-logit))) & (kind == TUMOUR)
+        return Nuclei(x, y, radius, kind, positive, draws)
+
+
+def _normal(u: F64, v: F64) -> F64:
+    """Normal deviates from two uniforms, clipped to two standard deviations."""
+    radius = np.sqrt(-2.0 * np.log(np.maximum(u, 1e-12)))
+    return np.asarray(np.clip(radius * np.cos(2 * np.pi * v), -2.0, 2.0))
+
+
+def _settle(proposals: Nuclei, touch: float) -> NDArray[np.bool_]:
+    """Mask of the proposals that stay: strongest first, none too near another.
+
+    Two nuclei keep max(4.6 um, touch * (sum of radii)) between their centres. Each round accepts
+    the proposals stronger than every open neighbour and removes what stands too near them; what
+    is open after the last round is dropped. Every round looks at most REACH_UM far.
+    """
+    count = proposals.x_um.size
+    accepted = np.zeros(count, bool)
+    if count == 0:
+        return accepted
+    points = np.column_stack([proposals.x_um, proposals.y_um])
+    pairs = cKDTree(points).query_pairs(_widest(proposals, touch), output_type="ndarray")
+    first, second = pairs[:, 0], pairs[:, 1]
+    needed = touch * (proposals.radius_um[first] + proposals.radius_um[second])
+    needed = np.clip(needed, MIN_DISTANCE_UM, REACH_UM)
+    step = points[first] - points[second]
+    near = step[:, 0] ** 2 + step[:, 1] ** 2 < needed**2
+    first, second = first[near], second[near]
+    strength = proposals.uniforms[:, 8]
+    swap = strength[first] > strength[second]
+    weaker, stronger = np.where(swap, second, first), np.where(swap, first, second)
+    open_ = np.ones(count, bool)
+    for _ in range(ROUNDS):
+        beaten = np.zeros(count, bool)
+        beaten[weaker[open_[weaker] & open_[stronger]]] = True
+        winners = open_ & ~beaten
+        accepted |= winners
+        open_ &= ~winners
+        open_[weaker[winners[stronger]]] = False
+    return accepted
+
+
+def _widest(proposals: Nuclei, touch: float) -> float:
+    """Farthest distance at which two of these proposals can be too near, in um."""
+    widest = 2.0 * touch * float(proposals.radius_um.max())
+    return min(max(widest, MIN_DISTANCE_UM), REACH_UM) * 1.0001
