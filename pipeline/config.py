@@ -18,10 +18,14 @@ MPP_RANGE_UM = (0.08, 2.0)
 """Micrometres per pixel that a microscope slide scanner can have."""
 
 
+STRIDE_PX = 32
+"""Total downsampling of the networks: tiles start and end on multiples of it."""
+
+
 class Section(BaseModel):
     """A frozen group of settings; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SlideSettings(Section):
@@ -51,6 +55,14 @@ class PredictionSettings(Section):
     threshold: float | None = Field(None, gt=0, description="None: the model card's")
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
     engine: Literal["torch"] = "torch"
+
+    @model_validator(mode="after")
+    def _tiles_keep_the_networks_phase(self) -> Self:
+        for name in ("tile_core_px", "halo_px"):
+            value = getattr(self, name)
+            if value % STRIDE_PX:
+                raise ValueError(f"{name}={value} must be a multiple of {STRIDE_PX}")
+        return self
 
 
 class HeatmapSettings(Section):
@@ -90,10 +102,10 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _chunks_have_one_writer(self) -> Self:
-        if self.prediction.tile_core_px % (self.heatmap.downsample * 32):
+        if self.prediction.tile_core_px % (self.heatmap.downsample * STRIDE_PX):
             raise ValueError(
                 f"prediction.tile_core_px={self.prediction.tile_core_px} must be a multiple of "
-                f"32 x heatmap.downsample={self.heatmap.downsample}"
+                f"{STRIDE_PX} x heatmap.downsample={self.heatmap.downsample}"
             )
         return self
 
@@ -157,7 +169,11 @@ def _complaint(model: type[BaseModel], item: dict[str, Any]) -> str:
     location = [str(part) for part in item["loc"]]
     key = ".".join(location)
     if item["type"] != "extra_forbidden":
-        return f"{key or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
+        message = f"{key or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
+        given = item["input"]
+        # a whole section, or settings already made, would drown the message
+        plain = given is None or isinstance(given, bool | int | float | str)
+        return f"{message}, got {given!r}" if plain else message
     known = known_keys(model)
     # a right name in the wrong section is nearer to the user's meaning than a like-sounding path
     same_name = [name for name in known if name.split(".")[-1] == location[-1]]

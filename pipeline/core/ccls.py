@@ -109,11 +109,21 @@ def find_peaks(
     x0, y0
         Plane coordinates of the map's first pixel.
 
+    Raises
+    ------
+    ValueError
+        When the window is even (its centre is no pixel) or the floor not above 0 (glass would be
+        one plateau of peaks).
+
     References
     ----------
     Li et al., Exponential distance transform maps for cell localization, EAAI 2024, Algorithm 1
     read as "maximum-filtered map equals map".
     """
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window={window} must be odd")
+    if not floor > 0:
+        raise ValueError(f"floor={floor} must be above 0")
     union = heatmap.max(axis=0)
     row, col = np.nonzero(_is_peak(union, window) & (union >= floor))
     dx, dy = _subpixel(union, row, col)

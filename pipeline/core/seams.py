@@ -71,7 +71,17 @@ def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: f
     """Peak pixels nearer than the reach to a border between regions.
 
     Memory is bounded by one band across the slide, ``2 * (window - 1)`` pixels wide.
+
+    Raises
+    ------
+    ValueError
+        When regions are narrower than ``window - 1``: a pixel could then need a third region.
     """
+    if len(grid) > 1 and grid.side < window - 1:
+        raise ValueError(
+            f"regions of {grid.side} px are narrower than window - 1 = {window - 1}: "
+            "use more or larger tiles per region"
+        )
     parts = [
         _settle_vertical(grid, strips_of, col, window, floor) for col in range(1, grid.cols)
     ] + [_settle_horizontal(grid, strips_of, row, window, floor) for row in range(1, grid.rows)]
