@@ -64,7 +64,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     ran, skipped = counted["ran"], counted["skipped"]
-    place = os.environ.get(DATA_VARIABLE, "not set")
+    place = os.environ.get(DATA_VARIABLE, "not set: looked for beside the repository")
     terminalreporter.write_line(
         f"real-data tests: {ran} ran, {skipped} skipped ({DATA_VARIABLE}={place})"
     )
