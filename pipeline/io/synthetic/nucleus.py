@@ -132,9 +132,9 @@ def _negative_stain(
     elif kind == SPINDLE:
         strength = 1.15 * style.negative_amount
     vesicular = float(own[17]) if kind == TUMOUR else 0.0
-    rim = np.clip(1 - np.abs(q - np.float32(0.86)) * np.float32(6.5), 0, 1)
+    rim = np.clip(1 - np.abs(q - np.float32(0.84)) * np.float32(5.0), 0, 1)
     body = np.float32(1 - 0.28 * vesicular) + np.float32(0.14) * fine + np.float32(0.13) * coarse
-    body = body + np.float32(0.15 + 0.3 * vesicular) * rim
+    body = body + np.float32(0.06 + 0.3 * vesicular) * rim
     if kind == TUMOUR and own[18] < 0.7:
         spread = np.float32(0.02 + 0.03 * own[19])
         far = (u - np.float32(0.7 * (own[14] - 0.5))) ** 2 + (v - np.float32(own[19] - 0.5)) ** 2

@@ -82,11 +82,11 @@ def _background(
 
 def _tissue_alpha(scene: Scene, x_um: F64, y_um: F64) -> F32:
     """1 in tissue, 0 on glass and in gaps, with a sharp but ragged border."""
-    rough = noise_map(scene.seed, 8, 7.0).grid(x_um, y_um)
+    rough = noise_map(scene.seed, 8, 5.0).grid(x_um, y_um)
     tears = noise_map(scene.seed, 14, 14.0).grid(x_um, y_um)
     lumen = scene.gap_level - scene.gaps.grid(x_um, y_um) + 0.16 * rough
     torn = 2.9 - 4.0 * scene.style.gap_share - tears + 0.3 * rough
-    alpha = np.clip(5.0 * lumen + 0.5, 0, 1) * np.clip(2.5 * torn + 0.5, 0, 1)
+    alpha = np.clip(10.0 * lumen + 0.5, 0, 1) * np.clip(5.0 * torn + 0.5, 0, 1)
     if scene.tissue_depth is not None:
         xx, yy = np.broadcast_arrays(x_um[None, :], y_um[:, None])
         depth = scene.tissue_depth(xx.ravel(), yy.ravel()).reshape(xx.shape)
