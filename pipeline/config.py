@@ -135,7 +135,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path.name}: cannot be read as TOML: {error}") from error
     for pair in overrides:
-        _set(settings, pair)
+        set_pair(settings, pair)
     return validated(RunConfig, settings)
 
 
@@ -148,7 +148,14 @@ def validated(model: type[T], settings: Mapping[str, Any]) -> T:
         raise ConfigError("; ".join(lines)) from error
 
 
-def _set(settings: dict[str, Any], pair: str) -> None:
+def set_pair(settings: dict[str, Any], pair: str) -> None:
+    """Put a ``section.key=value`` pair into settings; the value is TOML or a bare word.
+
+    Raises
+    ------
+    ConfigError
+        It is no such pair, or a section on its way is a value.
+    """
     key, sign, text = pair.partition("=")
     if not sign or not key:
         raise ConfigError(f"--set {pair}: write it as section.key=value")
