@@ -1,0 +1,127 @@
+"""Settings of a training: frozen, complete, read from TOML, unknown keys refused."""
+
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config import Section, set_pair, validated
+from pipeline.errors import ConfigError
+
+Kind = Literal["bcdata", "shidc", "points", "synthetic"]
+Role = Literal["training", "validation", "held_out"]
+
+
+class SourceConfig(Section):
+    """One set of annotated fields and its share of the training."""
+
+    name: str = Field(min_length=1)
+    kind: Kind
+    path: str | None = Field(None, description="absolute, or relative to the data folder")
+    mpp_um: float = Field(gt=0, description="micrometres per pixel of the stored images")
+    include: tuple[str, ...] = Field(("*",), description="patterns of image names, no suffix")
+    exclude: tuple[str, ...] = ()
+    group_size: int = Field(4, gt=0, description="images in a row that stay together (bcdata)")
+    weight: float = Field(1.0, gt=0, description="share of the crops")
+    licence: str = Field("not stated", min_length=1)
+    count: int = Field(200, gt=0, description="synthetic: fields to render")
+    size_px: int = Field(512, gt=0, description="synthetic: side of a field")
+    seed: int = Field(0, ge=0, description="synthetic: seed of the first field")
+    ranges: Literal["training", "demo"] = "training"
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> "SourceConfig":
+        if self.kind != "synthetic" and not self.path:
+            raise ValueError(f"source {self.name!r} of kind {self.kind} needs a path")
+        return self
+
+
+class CardConfig(Section):
+    """What the model card says that training cannot know."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    population: str = Field(min_length=1)
+    caveat: str = Field(min_length=1)
+    licence: str = Field(min_length=1)
+    limits: tuple[str, ...] = ()
+    halo_px: int = Field(64, ge=0, multiple_of=32)
+
+
+class AugmentConfig(Section):
+    """Ranges of the random changes made to a crop; 0 or 1 turn one off."""
+
+    scale: tuple[float, float] = Field((0.85, 1.2), description="factor on micrometres per pixel")
+    overhang_px: float = Field(24.0, ge=0, description="of a crop over the image's edge, white")
+    stain: float = Field(0.2, ge=0, description="relative change of each stain's density")
+    stain_shift: float = Field(0.02, ge=0, description="density added to each stain")
+    brightness: float = Field(0.08, ge=0)
+    contrast: float = Field(0.12, ge=0)
+    colour: float = Field(0.04, ge=0, description="change of one channel against the others")
+    blur: float = Field(0.15, ge=0, le=1, description="probability")
+    jpeg: float = Field(0.15, ge=0, le=1, description="probability")
+
+
+class TrainConfig(Section):
+    """Every setting of one training."""
+
+    architecture: str
+    network: dict[str, Any] = Field(default_factory=dict, description="changes to its fields")
+    initial: str | None = Field(None, description="model to start from, else random weights")
+    card: CardConfig
+    mpp_um: float = Field(0.5, gt=0)
+    training: tuple[SourceConfig, ...] = Field(min_length=1)
+    validation: tuple[SourceConfig, ...] = Field(min_length=1)
+    held_out: tuple[SourceConfig, ...] = ()
+    augment: AugmentConfig = AugmentConfig()
+    crop_px: int = Field(256, gt=0, multiple_of=32)
+    batch: int = Field(4, gt=0)
+    steps: int = Field(2000, gt=0)
+    lr: float = Field(1e-4, gt=0)
+    schedule: Literal["cosine", "step"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip_norm: float = Field(1000.0, gt=0, description="of the gradient of the summed loss")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, 0: none")
+    seed: int = Field(1, ge=0)
+    threads: int = Field(1, gt=0)
+    device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
+    amp: bool = Field(default=False, description="bfloat16 on CUDA")
+    validate_every: int = Field(100, gt=0)
+    save_every: int = Field(100, gt=0)
+    nms_radius_um: float = Field(3.1, gt=0)
+    match_radius_um: float = Field(3.125, gt=0)
+    floor: float = Field(0.05, gt=0, description="peaks below are not even candidates")
+
+    def sources(self, role: Role) -> tuple[SourceConfig, ...]:
+        """Return the sources of one role."""
+        roles = {
+            "training": self.training,
+            "validation": self.validation,
+            "held_out": self.held_out,
+        }
+        return roles[role]
+
+
+def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a training's TOML file, then ``key=value`` pairs (TOML values or bare words).
+
+    Raises
+    ------
+    ConfigError
+        Unknown key, bad value, unreadable file.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path.name}: cannot be read as TOML: {error}") from error
+    for pair in overrides:
+        set_pair(settings, pair)
+    return validated(TrainConfig, settings)
+
+
+def data_folder(named: str | None = None) -> Path:
+    """Return where relative source paths start: named, else ``KI67_DATA``, else here."""
+    return Path(named or os.environ.get("KI67_DATA") or ".").expanduser()

@@ -1,0 +1,94 @@
+"""Targets lie on their cells, and a batch is a function of seed and step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.core.maps import max_dt_px
+from pipeline.train.augment import Crop
+from pipeline.train.config import CardConfig, SourceConfig, TrainConfig
+from pipeline.train.crops import CropSampler, kernel_reach_px, target_maps
+from pipeline.train.fields import UNCLASSED, Field
+
+CARD = CardConfig(name="t", population="p", caveat="c", licence="l", halo_px=0)
+
+
+def make_crop(points: list[tuple[float, float, int]], side: int = 64) -> Crop:
+    rows = np.array(points, np.float64).reshape(-1, 3)
+    image = np.zeros((side, side, 3), np.uint8)
+    return Crop(image, rows[:, 0], rows[:, 1], rows[:, 2].astype(np.uint8))
+
+
+def make_config(**changes: object) -> TrainConfig:
+    sources = [SourceConfig(name=n, kind="points", path="p", mpp_um=0.5) for n in ("a", "b")]
+    values = {"architecture": "m_hrnet_tiny", "card": CARD, "crop_px": 32, "batch": 3}
+    return TrainConfig.model_validate(
+        values | {"training": sources, "validation": sources[:1]} | changes
+    )
+
+
+def make_field(name: str, seed: int) -> Field:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (48, 48, 3)).astype(np.uint8)
+    xy = rng.uniform(0, 48, (2, 6))
+    return Field(name, name, image, xy[0], xy[1], rng.integers(0, 2, 6).astype(np.uint8), 0.5)
+
+
+def test_the_target_peaks_at_the_pixel_of_the_point_in_its_class() -> None:
+    maps = target_maps(make_crop([(10.9, 20.1, 1), (40.5, 50.5, 0)]), channels=2, mpp_um=0.5)
+
+    assert np.argwhere(maps[0] == 1).tolist() == [[20, 10]]
+    assert np.argwhere(maps[1] == 1).tolist() == [[50, 40]]
+
+
+def test_a_crop_shows_the_same_target_as_the_whole() -> None:
+    points = [(30.5, 30.5, 1), (36.2, 33.3, 0), (70.0, 20.0, 0)]
+    whole = target_maps(make_crop(points, 96), channels=2, mpp_um=0.5)
+
+    moved = [(x - 32, y - 16, label) for x, y, label in points]
+    part = target_maps(make_crop(moved, 32), channels=2, mpp_um=0.5)
+
+    assert (part == whole[:, 16:48, 32:64]).all()
+    assert part.max() > 0.2
+
+
+def test_one_channel_holds_every_cell() -> None:
+    crop = make_crop([(5, 5, 1), (25, 25, 0), (45, 45, UNCLASSED)])
+    maps = target_maps(crop, channels=1, mpp_um=0.5)
+
+    assert (maps[0] == 1).sum() == 3
+
+
+def test_an_empty_crop_has_an_empty_target() -> None:
+    assert not target_maps(make_crop([]), channels=2, mpp_um=0.5).any()
+
+
+@pytest.mark.parametrize("mpp_um", [0.25, 0.5, 1.0])
+def test_nothing_is_left_of_a_cell_beyond_the_kernels_reach(mpp_um: float) -> None:
+    reach = kernel_reach_px(max_dt_px(mpp_um))
+    maps = target_maps(make_crop([(100.5, 100.5, 1)], 200), channels=1, mpp_um=mpp_um)
+
+    rows, _ = np.nonzero(maps[0])
+    assert 100 - reach <= rows.min() <= 100 - reach + 3
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    fields = [[make_field("a", 0)], [make_field("b", 1)]]
+    first = CropSampler(make_config(), fields, channels=2)
+    second = CropSampler(make_config(), fields, channels=2)
+    first.batch(0)
+
+    one, other = first.batch(7), second.batch(7)
+
+    assert (one.images == other.images).all()
+    assert (one.targets == other.targets).all()
+    assert not (one.images == second.batch(8).images).all()
+
+
+def test_unknown_classes_are_told_to_the_loss_of_two_channels() -> None:
+    plain = make_field("a", 0)
+    unknown = replace(plain, name="u", label=np.full(6, UNCLASSED, np.uint8))
+    sampler = CropSampler(make_config(), [[unknown], [unknown]], channels=2)
+
+    assert not sampler.batch(0).classed.any()
