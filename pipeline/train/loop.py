@@ -1,0 +1,266 @@
+"""The training loop: resumable to the bit on the CPU, validated with the pipeline's own rules."""
+
+import csv
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.config import digest
+from pipeline.errors import ConfigError, ModelError
+from pipeline.io.files import atomic_path
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.registry import HeatmapNetwork, NetworkSpec, build_network, network_spec
+from pipeline.model.zoo import resolve_model
+from pipeline.train.config import TrainConfig
+from pipeline.train.crops import CropSampler
+from pipeline.train.datasets import load_fields
+from pipeline.train.export import export_model
+from pipeline.train.fields import Field
+from pipeline.train.optimising import average_weights, learning_rate, summed_error
+from pipeline.train.plot import plot_history
+from pipeline.train.state import STATE_NAME, Progress, load_state, save_state
+from pipeline.train.validation import SweepResult, validate
+
+LOG = logging.getLogger(__name__)
+
+MODEL_FOLDER = "model"
+METRICS_NAME = "metrics.csv"
+PLOT_NAME = "progress.png"
+
+
+@dataclass(slots=True, eq=False)
+class Trainer:
+    """Everything that one training changes."""
+
+    config: TrainConfig
+    out: Path
+    network: HeatmapNetwork
+    averaged: HeatmapNetwork | None
+    optimizer: torch.optim.Optimizer
+    sampler: CropSampler
+    validation: Sequence[Field]
+    progress: Progress
+
+    @property
+    def judged(self) -> HeatmapNetwork:
+        """The network that is validated and exported."""
+        return self.averaged if self.averaged is not None else self.network
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    data: Path = Path(),
+    resume: bool = False,
+    stop_after: int | None = None,
+    on_row: Callable[[dict[str, Any]], None] | None = None,
+) -> Path:
+    """Train a network and return the folder of the best model.
+
+    Parameters
+    ----------
+    config
+        All settings.
+    out
+        Gets ``state.safetensors``, ``metrics.csv``, ``progress.png`` and ``model/``.
+    data
+        Folder that relative source paths start from.
+    resume
+        Go on from the state in ``out`` if there is one.
+    stop_after
+        Stop after this many steps in all, state saved; the schedule stays that of ``steps``.
+    on_row
+        Called with each validation's row.
+
+    Raises
+    ------
+    ConfigError, AnnotationError, ModelError
+        Settings, fields or a saved state cannot be used; the loss is not finite.
+    """
+    trainer = _prepare(config, out, data, resume=resume)
+    last = config.steps if stop_after is None else min(stop_after, config.steps)
+    progress, began = trainer.progress, time.monotonic()
+    while progress.step < last:
+        progress.loss_sum += train_step(trainer)
+        progress.loss_steps += 1
+        step = progress.step
+        if step % config.validate_every == 0 or step == config.steps:
+            seconds = time.monotonic() - began
+            row = _validate_and_keep(trainer)
+            if on_row is not None:
+                on_row(row | {"seconds": round(seconds, 1)})
+            began = time.monotonic()
+        if step % config.save_every == 0 or step == last:
+            _save(trainer)
+    return out / MODEL_FOLDER
+
+
+def train_step(trainer: Trainer) -> float:
+    """Make one step and return its loss (squared error summed over pixels, mean over crops)."""
+    config, step = trainer.config, trainer.progress.step
+    batch = trainer.sampler.batch(step)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = learning_rate(config, step)
+    trainer.network.train()
+    device = torch.device(config.device)
+    amp = config.amp and device.type == "cuda"
+    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+        heatmap = trainer.network(torch.from_numpy(batch.images).to(device))
+    loss = summed_error(heatmap.float(), batch)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ModelError(f"the loss is not finite at step {step + 1}; lower lr={config.lr}")
+    trainer.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), config.clip_norm)
+    trainer.optimizer.step()
+    trainer.progress.step = step + 1
+    if trainer.averaged is not None:
+        average_weights(trainer.averaged, trainer.network, config.ema, trainer.progress.step)
+    return value
+
+
+def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Trainer:
+    state = out / STATE_NAME
+    if state.exists() and not resume:
+        raise ConfigError(f"{out.name}: holds a training; add --resume or give another --out")
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    spec = network_spec(config.architecture, **config.network)
+    network = _initial_network(spec, config).to(config.device)
+    averaged = deepcopy(network).requires_grad_(requires_grad=False) if config.ema else None
+    # decoupled decay, as the summed loss is large; fused kernels would differ between builds
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.lr, weight_decay=config.weight_decay, foreach=False
+    )
+    fields = [load_fields(source, data=data) for source in config.training]
+    watched = [field for source in config.validation for field in load_fields(source, data=data)]
+    _check_apart(fields, watched)
+    trainer = Trainer(
+        config=config,
+        out=out,
+        network=network,
+        averaged=averaged,
+        optimizer=optimizer,
+        sampler=CropSampler(config, fields, channels=spec.channels),
+        validation=[field.resampled(config.mpp_um) for field in watched],
+        progress=Progress(),
+    )
+    if state.exists():
+        trainer.progress = load_state(
+            state,
+            config_digest=_digest(config),
+            network=network,
+            averaged=averaged,
+            optimizer=optimizer,
+        )
+    return trainer
+
+
+def _initial_network(spec: NetworkSpec, config: TrainConfig) -> HeatmapNetwork:
+    if config.initial is None:
+        return build_network(spec)
+    network, card = load_checkpoint(resolve_model(config.initial))
+    if network.spec != spec:
+        raise ConfigError(f"initial={config.initial}: {card.name} is another architecture")
+    return network
+
+
+def _check_apart(training: Sequence[Sequence[Field]], validation: Sequence[Field]) -> None:
+    trained = {(field.name, field.image.tobytes()) for fields in training for field in fields}
+    for field in validation:
+        if (field.name, field.image.tobytes()) in trained:
+            raise ConfigError(f"{field.name}: is both trained on and validated on; exclude it once")
+
+
+def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
+    config, progress = trainer.config, trainer.progress
+    loss = progress.loss_sum / max(1, progress.loss_steps)
+    progress.loss_sum, progress.loss_steps = 0.0, 0
+    result = validate(
+        _predict_with(trainer.judged, config.device),
+        trainer.validation,
+        halo_px=config.card.halo_px,
+        nms_radius_um=config.nms_radius_um,
+        match_radius_um=config.match_radius_um,
+        floor=config.floor,
+        scored_by="f1_labelled" if trainer.network.spec.channels > 1 else "f1_all",
+    )
+    row = _row(progress.step, loss, learning_rate(config, progress.step - 1), result)
+    progress.history.append(row)
+    if result.score > progress.best_score:
+        progress.best_score, progress.best_step = result.score, progress.step
+        export_model(
+            trainer.out / MODEL_FOLDER,
+            trainer.judged,
+            config,
+            threshold=result.threshold,
+            validation=result.figures,
+            step=progress.step,
+        )
+    _write_history(trainer.out, progress.history)
+    return row
+
+
+def _predict_with(
+    network: HeatmapNetwork, device: str
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    network.eval()
+
+    def predict(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))).to(device)
+        with torch.inference_mode():
+            heatmap: Tensor = network(pixels)
+        return np.asarray(heatmap.float().cpu().numpy(), np.float32)
+
+    return predict
+
+
+def _row(step: int, loss: float, lr: float, result: SweepResult) -> dict[str, Any]:
+    kept = ("f1_labelled", "f1_all", "f1_positive", "f1_negative", "count_mae", "index_mae_pct")
+    figures = {name: result.figures.get(name) for name in kept}
+    return {
+        "step": step,
+        "loss": round(loss, 4),
+        "lr": float(f"{lr:.4g}"),
+        "threshold": result.threshold,
+        **figures,
+    }
+
+
+def _write_history(out: Path, history: Sequence[dict[str, Any]]) -> None:
+    with (
+        atomic_path(out / METRICS_NAME) as path,
+        path.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+    plot_history(out / PLOT_NAME, history)
+
+
+def _save(trainer: Trainer) -> None:
+    save_state(
+        trainer.out / STATE_NAME,
+        config_digest=_digest(trainer.config),
+        progress=trainer.progress,
+        network=trainer.network,
+        averaged=trainer.averaged,
+        optimizer=trainer.optimizer,
+    )
+
+
+def _digest(config: TrainConfig) -> str:
+    # how often to look and to save changes no weight
+    return digest(config.model_dump(mode="json", exclude={"save_every", "card"}))

@@ -1,0 +1,219 @@
+"""Training resumes to the bit, learns, validates with the pipeline's rules, and exports a model."""
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.errors import ConfigError, ModelError
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.train.config import TrainConfig, load_train_config
+from pipeline.train.crops import Batch
+from pipeline.train.loop import train
+from pipeline.train.optimising import learning_rate, summed_error
+from pipeline.train.scoring import export_scored, score_model
+from pipeline.train.state import STATE_NAME
+
+TOML = """
+architecture = "m_hrnet_tiny"
+mpp_um = 0.5
+crop_px = 64
+batch = 2
+steps = 6
+lr = 2e-3
+ema = 0.9
+validate_every = 3
+save_every = 1
+[card]
+name = "tiny"
+population = "dots"
+caveat = "a test"
+licence = "none"
+halo_px = 32
+[[training]]
+name = "dots"
+kind = "points"
+path = "training"
+mpp_um = 0.5
+[[validation]]
+name = "dots"
+kind = "points"
+path = "validation"
+mpp_um = 0.5
+[[held_out]]
+name = "dots"
+kind = "points"
+path = "validation"
+mpp_um = 0.5
+"""
+
+
+def write_dots(folder: Path, seed: int) -> None:
+    """A field of dark brown (positive) and pale blue (negative) dots on white."""
+    rng = np.random.default_rng(seed)
+    image = np.full((96, 96, 3), 245, np.uint8)
+    rows = ["image,x,y,label"]
+    for number in range(16):
+        x, y = 12 + 24 * (number % 4), 12 + 24 * (number // 4)
+        x, y = int(x + rng.integers(-4, 5)), int(y + rng.integers(-4, 5))
+        positive = bool(rng.integers(2))
+        colour = (110, 60, 30) if positive else (120, 140, 200)
+        yy, xx = np.ogrid[:96, :96]
+        image[(xx - x) ** 2 + (yy - y) ** 2 <= 25] = colour
+        rows.append(f"a.png,{x},{y},{'positive' if positive else 'negative'}")
+    folder.mkdir()
+    Image.fromarray(image).save(folder / "a.png")
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_dots(tmp_path / "training", 1)
+    write_dots(tmp_path / "validation", 2)
+    (tmp_path / "tiny.toml").write_text(TOML)
+    return tmp_path
+
+
+def settings(data: Path, *pairs: str) -> TrainConfig:
+    return load_train_config(data / "tiny.toml", pairs)
+
+
+def state_hash(out: Path) -> str:
+    return hashlib.sha256((out / STATE_NAME).read_bytes()).hexdigest()
+
+
+def test_a_resumed_training_equals_an_unbroken_one_to_the_bit(data: Path) -> None:
+    config = settings(data)
+    train(config, data / "whole", data=data)
+
+    for stop in (2, 5, None):
+        train(config, data / "broken", data=data, resume=True, stop_after=stop)
+
+    assert state_hash(data / "broken") == state_hash(data / "whole")
+    for name in ("metrics.csv", "model/weights.safetensors"):
+        assert (data / "broken" / name).read_bytes() == (data / "whole" / name).read_bytes()
+
+
+def test_a_killed_process_resumes_to_the_bit(data: Path) -> None:
+    config = settings(data, "steps=20", "validate_every=10")
+    code = (
+        "import sys; from pathlib import Path; from pipeline.train.loop import train;"
+        "from pipeline.train.config import load_train_config as load; f = Path(sys.argv[1]);"
+        "train(load(f / 'tiny.toml', ['steps=20', 'validate_every=10']), f / 'killed', data=f)"
+    )
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code, str(data)], env=environment)
+    deadline = time.monotonic() + 60
+    while not (data / "killed" / STATE_NAME).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (data / "killed" / STATE_NAME).exists()
+
+    train(config, data / "killed", data=data, resume=True)
+    train(config, data / "whole", data=data)
+
+    assert state_hash(data / "killed") == state_hash(data / "whole")
+
+
+def test_other_settings_or_a_used_folder_are_refused(data: Path) -> None:
+    train(settings(data), data / "out", data=data, stop_after=1)
+
+    with pytest.raises(ModelError, match="saved with other settings"):
+        train(settings(data, "lr=1e-4"), data / "out", data=data, resume=True)
+    with pytest.raises(ConfigError, match="out: holds a training; add --resume"):
+        train(settings(data), data / "out", data=data)
+
+
+def test_a_damaged_state_is_one_clear_line(data: Path) -> None:
+    train(settings(data), data / "out", data=data, stop_after=1)
+    (data / "out" / STATE_NAME).write_bytes(b"torn")
+
+    with pytest.raises(ModelError, match=r"state\.safetensors: damaged"):
+        train(settings(data), data / "out", data=data, resume=True)
+
+
+def test_a_field_in_training_and_validation_is_refused(data: Path) -> None:
+    config = settings(data)
+    config = config.model_copy(update={"validation": config.training})
+
+    with pytest.raises(ConfigError, match="a: is both trained on and validated on"):
+        train(config, data / "out", data=data)
+
+
+def test_a_tiny_network_learns_where_the_dots_are(data: Path) -> None:
+    config = settings(data, "steps=120", "validate_every=40", "save_every=120", "lr=5e-3")
+
+    folder = train(config, data / "out", data=data)
+
+    with (data / "out" / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[-1]["loss"]) < 0.7 * float(rows[0]["loss"])
+    assert max(float(row["f1_all"]) for row in rows) > 0.8
+    assert (data / "out" / "progress.png").stat().st_size > 1000
+    strict = score_model(str(folder), _fields(config, data), radii_um=(1.0,))
+    # 2 px: half a pixel of shift added to the network's own error would show
+    assert strict["at_1_um"]["f1_all"] > 0.75
+
+
+def test_the_exported_model_carries_threshold_sources_and_held_out_figures(data: Path) -> None:
+    config = settings(data)
+    train(config, data / "out", data=data)
+
+    card = export_scored(config, data / "out", data / "shipped", data=data)
+
+    network, stored = load_checkpoint(data / "shipped")
+    assert stored == card
+    assert network.spec.architecture == "m_hrnet_tiny"
+    assert {source.name for source in card.sources} == {"dots"}
+    assert card.metrics["held_out"]["dots"]["at_3.125_um"]["fields"] == 1
+    again = score_model(str(data / "shipped"), _fields(config, data))
+    on_card = card.metrics["held_out"]["dots"]["at_3.125_um"]
+    assert again["at_3.125_um"]["f1_all"] == on_card["f1_all"]
+
+
+def test_a_training_that_kept_no_model_cannot_be_exported(data: Path) -> None:
+    with pytest.raises(ModelError, match="no model has been kept yet"):
+        export_scored(settings(data), data / "none", data / "shipped", data=data)
+
+
+def test_the_loss_is_summed_over_pixels_and_blind_to_unknown_classes() -> None:
+    target = np.zeros((1, 2, 4, 4), np.float32)
+    target[0, 0, 1, 1] = 1
+    heatmap = torch.zeros(1, 2, 4, 4)
+    heatmap[0, 1, 1, 1] = 1
+    images = np.zeros((1, 3, 4, 4), np.uint8)
+
+    told = summed_error(heatmap, Batch(images, target, np.array([True])))
+    unknown = summed_error(heatmap, Batch(images, target, np.array([False])))
+
+    assert (float(told), float(unknown)) == (2.0, 0.0)
+
+
+def test_the_learning_rate_warms_up_and_then_falls(data: Path) -> None:
+    config = settings(data, "steps=100", "warmup_steps=10", "lr=1.0")
+    rates = [learning_rate(config, step) for step in range(100)]
+
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.02
+    stepped = settings(data, "steps=90", "schedule=step", "lr=1.0")
+    assert {learning_rate(stepped, step) for step in range(90)} == {1.0, 0.1}
+
+
+def _fields(config: TrainConfig, data: Path) -> Any:
+    from pipeline.train.scoring import role_fields
+
+    return role_fields(config, "held_out", data=data)["dots"]
