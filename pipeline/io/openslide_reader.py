@@ -17,7 +17,6 @@ from PIL import Image
 from pipeline.core.tiling import Box
 from pipeline.errors import ConfigError
 from pipeline.io.reading import (
-    PRESENT_ALPHA,
     WHITE,
     bounds_within,
     inside,
@@ -153,8 +152,7 @@ class OpenSlideReader:
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         downsample = self._downsamples[level]
         corner = math.floor(x * downsample + 0.5), math.floor(y * downsample + 0.5)
-        rgba = np.asarray(self._region(corner, level, (width, height)))
-        return on_white(rgba), rgba[..., 3] < PRESENT_ALPHA
+        return on_white(self._region(corner, level, (width, height)))
 
     def _region(self, corner_l0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
         """Read one RGBA region; a fresh handle gets a second try.

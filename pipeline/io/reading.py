@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.core.tiling import Box
 from pipeline.errors import UnreadableSlideError
@@ -101,19 +102,25 @@ def bounds_within(size: tuple[int, int], corner: Sequence[object], extent: Seque
     return Box(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else whole
 
 
-def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Composite ``(H, W, 4)`` uint8 (alpha not premultiplied) on white: ``(H, W, 3)`` uint8."""
-    alpha = rgba[..., 3]
-    rgb = rgba[..., :3].copy()
-    if alpha.min(initial=WHITE) == WHITE:
-        return rgb
-    rgb[alpha == 0] = WHITE
-    partly = (alpha > 0) & (alpha < WHITE)
-    if partly.any():
-        share = alpha[partly].astype(np.uint32)[:, None]
-        colour = rgb[partly].astype(np.uint32)
-        rgb[partly] = (colour * share + WHITE * (WHITE - share) + WHITE // 2) // WHITE
-    return rgb
+def on_white(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Composite an RGBA image (alpha not premultiplied) on white.
+
+    Returns
+    -------
+    pixels
+        ``(H, W, 3)`` uint8.
+    absent
+        ``(H, W)`` bool: hardly anything is stored there.
+    """
+    # Pillow goes over pixels several times faster than indexing by masks
+    alpha = image.getchannel("A")
+    stored = np.asarray(alpha)
+    if stored.min(initial=WHITE) == WHITE:
+        return np.array(image.convert("RGB")), np.zeros(stored.shape, np.bool_)
+    glass = Image.new("RGB", image.size, (WHITE, WHITE, WHITE))
+    if stored.any():
+        glass.paste(image, mask=alpha)
+    return np.array(glass), stored < PRESENT_ALPHA
 
 
 def inside(level_size: tuple[int, int], x: int, y: int, width: int, height: int) -> Box | None:

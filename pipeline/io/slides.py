@@ -151,7 +151,7 @@ def open_slide(path: Path, reader: str = "auto") -> SlideReader:
 def _choose(path: Path, vendor: str | None) -> Literal["openslide", "tiffslide"]:
     if vendor not in (None, "generic-tiff"):
         return "openslide"
-    from pipeline.io.tiff import is_whole_ome, is_tiff
+    from pipeline.io.tiff import is_tiff, is_whole_ome
 
     if is_whole_ome(path):
         return "tiffslide"

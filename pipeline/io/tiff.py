@@ -3,6 +3,7 @@
 import logging
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,11 +122,17 @@ class TileTable:
         stored = np.asarray(np.all(counts > 0, axis=0), np.bool_)
         return cls(page.tilewidth, page.tilelength, stored)
 
-    def absent(self, box: Box) -> NDArray[np.bool_]:
-        """(box.height, box.width) bool: pixels of tiles that are not stored. Level pixels."""
-        rows = np.arange(box.y0, box.y1) // self.tile_height
-        cols = np.arange(box.x0, box.x1) // self.tile_width
-        within = self.stored[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-        if within.all():
-            return np.zeros((box.height, box.width), np.bool_)
-        return ~within[np.ix_(rows - rows[0], cols - cols[0])]
+    def absent(self, box: Box) -> Iterator[Box]:
+        """Yield the parts of a box (level pixels) whose tiles are not stored."""
+        rows = range(box.y0 // self.tile_height, -(-box.y1 // self.tile_height))
+        cols = range(box.x0 // self.tile_width, -(-box.x1 // self.tile_width))
+        within = self.stored[rows.start : rows.stop, cols.start : cols.stop]
+        for row, col in np.argwhere(~within):
+            x0 = (cols.start + int(col)) * self.tile_width
+            y0 = (rows.start + int(row)) * self.tile_height
+            yield Box(
+                max(x0, box.x0),
+                max(y0, box.y0),
+                min(x0 + self.tile_width, box.x1),
+                min(y0 + self.tile_height, box.y1),
+            )

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tiffslide
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.core.tiling import Box
 from pipeline.errors import UnreadableSlideError
 from pipeline.io.reading import (
-    PRESENT_ALPHA,
     WHITE,
     bounds_within,
     inside,
@@ -70,7 +70,7 @@ class TiffSlideReader:
         tif = self._slide.ts_tifffile
         refuse_damaged(self._path, tif)
         stated = self._slide.properties.get
-        self._pages = self._level_pages(tif)
+        self._tiles = self._tile_tables(tif)
         self.name = self._path.name
         self.reader_version = version("tiffslide")
         self.vendor = "ome-tiff" if tif.is_ome else vendor or "generic-tiff"
@@ -83,7 +83,7 @@ class TiffSlideReader:
         self.bounds = bounds_within(self.size, (None, None), (None, None))
         self.resampled = False
 
-    def _level_pages(self, tif: Any) -> list[TileTable]:
+    def _tile_tables(self, tif: Any) -> list[TileTable]:
         series = tif.series[self._slide.properties["tiffslide.series-index"]]
         pages = [level.pages[0] for level in series.levels]
         for page in pages:
@@ -129,11 +129,12 @@ class TiffSlideReader:
             place = f"damaged at pixel {(box.x0, box.y0)} of level {level}"
             raise unreadable(self._path, f"{place}: {error}") from error
         pixels = np.asarray(stored, np.uint8)
-        absent = self._pages[level].absent(box)
+        absent = np.zeros(pixels.shape[:2], np.bool_)
         if pixels.shape[-1] == 4:
-            absent |= pixels[..., 3] < PRESENT_ALPHA
-            pixels = on_white(pixels)
-        pixels[absent] = WHITE
+            pixels, absent = on_white(Image.fromarray(pixels))
+        for tile in self._tiles[level].absent(box):
+            part = np.s_[tile.y0 - box.y0 : tile.y1 - box.y0, tile.x0 - box.x0 : tile.x1 - box.x0]
+            pixels[part], absent[part] = WHITE, True
         return pixels, absent
 
 

@@ -94,6 +94,7 @@ def halved() -> Callable[[Pixels], Pixels]:
     def halve(pixels: Pixels) -> Pixels:
         h, w = pixels.shape[0] // 2, pixels.shape[1] // 2
         whole = pixels[: 2 * h, : 2 * w].reshape(h, 2, w, 2, 3).astype(np.uint16)
-        return ((whole.sum((1, 3)) + 2) // 4).astype(np.uint8)
+        mean: Pixels = ((whole.sum((1, 3)) + 2) // 4).astype(np.uint8)
+        return mean
 
     return halve

@@ -445,12 +445,14 @@ def test_a_dicom_series_without_its_base_is_refused(dicom: Callable[..., Written
     assert resolve_resolution(slide, mpp=0.5).mpp == (0.5, 0.5)
 
 
-def test_a_dicom_series_whose_base_is_cut_is_refused(dicom: Callable[..., Written]) -> None:
-    written = dicom("--truncate-level", "0")
-    with pytest.raises(UnreadableSlideError):
-        slide = open_slide(written.path.with_name("level1.dcm"))
-        resolve_resolution(slide)
-        slide.read(0, 0, 0, *slide.size)
+def test_a_cut_dicom_base_fails_where_it_is_cut_and_nowhere_else(
+    dicom: Callable[..., Written],
+) -> None:
+    slide = open_slide(dicom("--truncate-level", "0").path)
+    assert slide.size == (1500, 1100)
+    with pytest.raises(UnreadableSlideError, match="damaged at level-0 pixel"):
+        slide.read(0, 0, 1000, 100, 100)
+    assert slide.read(0, 300, 250, 100, 100).std() > 10
 
 
 def test_dicom_without_spacing_has_no_mpp(dicom: Callable[..., Written]) -> None:
