@@ -106,7 +106,7 @@ def jpeg_bytes(picture: Image.Image, *, quality: int) -> bytes:
     """Encode a picture as JPEG; the same picture gives the same bytes."""
     stream = io.BytesIO()
     # full colour resolution: thin rings and dots keep their colour
-    picture.save(stream, "JPEG", quality=quality, optimize=True, subsampling=0)
+    picture.save(stream, "JPEG", quality=quality, subsampling=0)
     return stream.getvalue()
 
 
