@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-_HEAD_BYTES = 1 << 20
+_HEAD_BYTES = 1 << 18
 # study and series UID stand side by side only at the top level of a data set: a series UID alone
 # may belong to a sequence that refers to another series
 _EXPLICIT = re.compile(
@@ -37,14 +37,11 @@ def series_members(path: Path) -> list[Path]:
     return [p for p in beside if p == path or series_uid(p) == uid]
 
 
-def series_of(paths: Sequence[Path]) -> list[Path]:
-    """List one representative a series: its first file in sorted order."""
+def first_of_series(paths: Sequence[Path]) -> list[Path]:
+    """List one file a series: the first in sorted order of those given."""
     first: dict[tuple[Path, str], Path] = {}
-    for path in paths:
-        uid = series_uid(path)
-        key = (path.parent, uid or path.name)
-        if key not in first:
-            first[key] = series_members(path)[0] if uid else path
+    for path in sorted(paths):
+        first.setdefault((path.parent, series_uid(path) or path.name), path)
     return list(first.values())
 
 

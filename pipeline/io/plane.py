@@ -20,7 +20,7 @@ MOST_ERROR_PX = 0.05
 
 _PIECE_PX = 2048
 """Source pixels a side read at once for an overview."""
-_SMALLEST_PX = 64
+_SMALLEST_PX = 16
 """Overview pixels a side below which an unreadable piece is not halved any further."""
 _MOST_FAILURES = 256
 """Failed reads after which an overview stops looking for readable remains."""
@@ -106,7 +106,7 @@ class SlidePlane:
         pixels = np.full((box.height, box.width, 3), WHITE, np.uint8)
         unreadable = []
         for piece in pieces:
-            part = _common(box, piece)
+            part = _overlap(box, piece)
             if part is None:
                 continue
             try:
@@ -216,7 +216,7 @@ def _pieces(box: Box, step_x: int, step_y: int) -> Iterator[Box]:
             yield Box(x0, y0, min(x0 + step_x, box.x1), min(y0 + step_y, box.y1))
 
 
-def _common(one: Box, other: Box) -> Box | None:
+def _overlap(one: Box, other: Box) -> Box | None:
     x0, y0 = max(one.x0, other.x0), max(one.y0, other.y0)
     x1, y1 = min(one.x1, other.x1), min(one.y1, other.y1)
     return Box(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None

@@ -14,7 +14,7 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError
-from pipeline.io.dicom import series_of
+from pipeline.io.dicom import first_of_series, series_members
 from pipeline.io.slides import SUFFIXES
 
 _LONGEST_STEM = 80
@@ -84,17 +84,19 @@ def _expand(text: str | Path) -> Iterator[tuple[Path, PurePosixPath]]:
             raise ConfigError(f"{text}: no slides match; the suffixes known are {_known()}")
         yield from slides
     else:
-        slide = series_of([path])[0] if path.suffix.lower() == ".dcm" else path
+        slide = _represented(path)
         yield slide, PurePosixPath(slide.name)
 
 
 def _matched(path: Path) -> list[tuple[Path, PurePosixPath]]:
     if path.is_dir():
         return [(slide, PurePosixPath(path.name) / part) for slide, part in _walked(path)]
-    if path.suffix.lower() == ".dcm":
-        slide = series_of([path])[0]
-        return [(slide, PurePosixPath(slide.name))]
-    return [(path, PurePosixPath(path.name))] if _is_slide_name(path.name) else []
+    slide = _represented(path)
+    return [(slide, PurePosixPath(slide.name))] if _is_slide_name(path.name) else []
+
+
+def _represented(path: Path) -> Path:
+    return series_members(path)[0] if path.suffix.lower() == ".dcm" else path
 
 
 def _searched(folder: Path, text: str | Path) -> list[tuple[Path, PurePosixPath]]:
@@ -111,7 +113,7 @@ def _walked(folder: Path) -> list[tuple[Path, PurePosixPath]]:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in stems)
         files = [Path(top, name) for name in sorted(names) if _is_slide_name(name)]
         dicom = [path for path in files if path.suffix.lower() == ".dcm"]
-        slides += [path for path in files if path not in set(dicom)] + series_of(dicom)
+        slides += [path for path in files if path not in set(dicom)] + first_of_series(dicom)
     return [(path, PurePosixPath(path.relative_to(folder).as_posix())) for path in slides]
 
 
