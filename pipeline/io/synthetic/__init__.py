@@ -12,6 +12,9 @@ from pipeline.io.synthetic.ranges import (
     unseen_seed,
 )
 from pipeline.io.synthetic.scene import Scene
+from pipeline.io.synthetic.slide import SyntheticSlide
+from pipeline.io.synthetic.truth import SlideTruth, write_truth
+from pipeline.io.synthetic.write import write_synthetic_slide
 
 __all__ = [
     "DEMO_RANGES",
@@ -19,10 +22,14 @@ __all__ = [
     "TRAINING_RANGES",
     "Scene",
     "SlideStyle",
+    "SlideTruth",
     "SynthRanges",
     "SyntheticField",
+    "SyntheticSlide",
     "draw_style",
     "render_field",
     "require_seed",
     "unseen_seed",
+    "write_synthetic_slide",
+    "write_truth",
 ]

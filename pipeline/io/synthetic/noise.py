@@ -58,9 +58,7 @@ def noise_map(seed: int, stream: int, scale_um: float) -> NoiseMap:
 
 
 @lru_cache(maxsize=64)
-def texture(
-    seed: int, stream: int, sigma_px: float | tuple[float, float], side_px: int
-) -> F32:
+def texture(seed: int, stream: int, sigma_px: float | tuple[float, float], side_px: int) -> F32:
     """Periodic Gaussian texture, float32 (side, side), mean 0, standard deviation 1."""
     rng = np.random.default_rng((seed, 7, stream))
     grain = rng.standard_normal((side_px, side_px), dtype=np.float32)

@@ -83,9 +83,7 @@ def _axes(radius_um: float, kind: int, shape: float) -> tuple[float, float]:
     return min(radius_um * root, 0.7 * MAX_LENGTH_UM), radius_um / root
 
 
-def _outline(
-    dx: F32, dy: F32, long_um: float, short_um: float, own: F64
-) -> tuple[F32, F32, F32]:
+def _outline(dx: F32, dy: F32, long_um: float, short_um: float, own: F64) -> tuple[F32, F32, F32]:
     """Coordinates (u, v) in units of the axes and the outline distance q (1 on the border)."""
     angle = float(own[13]) * np.pi
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -96,12 +94,11 @@ def _outline(
     square = u * u + v * v
     q = np.sqrt(square)
     lobe = (u * u * u - 3 * u * v * v) / (square + np.float32(0.3))
-    return u, v, q + np.float32(0.28 * (own[15] - 0.5)) * lobe
+    q = np.asarray(q + np.float32(0.28 * (own[15] - 0.5)) * lobe, np.float32)
+    return np.asarray(u, np.float32), np.asarray(v, np.float32), q
 
 
-def _positive_stain(
-    own: F64, style: SlideStyle, q: F32, fine: F32, coarse: F32
-) -> tuple[F32, F32]:
+def _positive_stain(own: F64, style: SlideStyle, q: F32, fine: F32, coarse: F32) -> tuple[F32, F32]:
     """DAB and haematoxylin amounts of a positive nucleus, before the outline."""
     if own[16] < style.weak_share:
         strength, grain = 0.55 + 0.9 * own[17], 0.28 + 0.2 * own[18]

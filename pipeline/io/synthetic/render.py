@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 from pipeline.io.synthetic.noise import F32, F64, noise_map, texture
 from pipeline.io.synthetic.nucleus import draw_nuclei
 from pipeline.io.synthetic.ranges import glass_rgb
-from pipeline.io.synthetic.scene import MAX_LENGTH_UM, Scene
+from pipeline.io.synthetic.scene import MAX_LENGTH_UM, NO_NUCLEI, Nuclei, Scene
 
 NOISE_SIDE = 512
 COARSE = 4
@@ -35,44 +35,52 @@ def render_rectangle(
     mpp_um : float
         Side of a pixel in um.
     """
+    return render_with_nuclei(scene, x_px, y_px, width, height, mpp_um)[0]
+
+
+def render_with_nuclei(
+    scene: Scene, x_px: int, y_px: int, width: int, height: int, mpp_um: float
+) -> tuple[NDArray[np.uint8], Nuclei]:
+    """Paint a rectangle and return the nuclei whose centres lie in it; see `render_rectangle`."""
     sigma_px = scene.style.blur_um / mpp_um
     pad = int(np.ceil(3.0 * sigma_px)) + 1
-    x0, y0, w, h = x_px - pad, y_px - pad, width + 2 * pad, height + 2 * pad
-    planes = _background(scene, x0, y0, w, h, mpp_um)
-    if planes is None:
-        return np.broadcast_to(glass_rgb(scene.style), (height, width, 3)).copy()
-    haematoxylin, dab, inside = planes
-    reach = MAX_LENGTH_UM
+    reach_px = pad + MAX_LENGTH_UM / mpp_um
+    x_um, y_um = x_px * mpp_um, y_px * mpp_um
+    span_um = (width * mpp_um, height * mpp_um)
+    if scene.is_glass(x_um, y_um, *span_um, reach_um=reach_px * mpp_um + 1.0):
+        image = np.broadcast_to(glass_rgb(scene.style), (height, width, 3)).copy()
+        return image, NO_NUCLEI
+    planes = _background(scene, x_px - pad, y_px - pad, width + 2 * pad, height + 2 * pad, mpp_um)
     nuclei = scene.nuclei_in(
-        x0 * mpp_um - reach,
-        y0 * mpp_um - reach,
-        (x0 + w) * mpp_um + reach,
-        (y0 + h) * mpp_um + reach,
+        (x_px - reach_px) * mpp_um,
+        (y_px - reach_px) * mpp_um,
+        (x_px + width + reach_px) * mpp_um,
+        (y_px + height + reach_px) * mpp_um,
     )
-    draw_nuclei(haematoxylin, dab, nuclei, scene.style, (x0, y0, mpp_um))
-    return _camera(scene, planes, x_px, y_px, pad, sigma_px)
+    draw_nuclei(planes[0], planes[1], nuclei, scene.style, (x_px - pad, y_px - pad, mpp_um))
+    image = _camera(scene, planes, x_px, y_px, pad, sigma_px)
+    return image, nuclei.inside(x_um, y_um, (x_px + width) * mpp_um, (y_px + height) * mpp_um)
 
 
 def _background(
     scene: Scene, x0: int, y0: int, w: int, h: int, mpp_um: float
-) -> tuple[F32, F32, F32] | None:
-    """Haematoxylin haze, DAB haze and tissue alpha, float32 (h, w); None where all is glass."""
+) -> tuple[F32, F32, F32]:
+    """Haematoxylin haze, DAB haze and tissue alpha, float32 (h, w)."""
     style = scene.style
     # Haze is soft: it is made on a grid of COARSE pixels fixed to the plane, then interpolated.
     col0, row0 = x0 // COARSE - 1, y0 // COARSE - 1
-    cols = np.arange(col0, (x0 + w) // COARSE + 3)
-    rows = np.arange(row0, (y0 + h) // COARSE + 3)
+    cols = np.arange(col0, (x0 + w) // COARSE + 3, dtype=np.float64)
+    rows = np.arange(row0, (y0 + h) // COARSE + 3, dtype=np.float64)
     x_um: F64 = (cols + 0.5) * (COARSE * mpp_um)
     y_um: F64 = (rows + 0.5) * (COARSE * mpp_um)
     alpha = _tissue_alpha(scene, x_um, y_um)
-    if not alpha.any():
-        return None
     nest = np.clip(2.0 * (scene.nests.grid(x_um, y_um) - scene.nest_level) + 0.5, 0, 1)
     cloud = noise_map(scene.seed, 4, 9.0).grid(x_um, y_um)
     mottle = noise_map(scene.seed, 5, 3.0).grid(x_um, y_um)
     cytoplasm = np.maximum(0.1, 1.0 + 0.4 * cloud + 0.45 * mottle)
-    stroma = np.maximum(0.0, 0.4 + 0.3 * cloud + 0.25 * mottle) * style.haze
-    stroma = stroma + style.fibre * _fibres(scene, x_um, y_um) * np.maximum(0.2, 1 + 0.5 * mottle)
+    ground = np.maximum(0.0, 0.4 + 0.3 * cloud + 0.25 * mottle) * style.haze
+    fibres = _fibres(scene, x_um, y_um) * np.maximum(0.2, 1 + 0.5 * mottle)
+    stroma = ground + style.fibre * fibres
     blue = alpha * (nest * style.haze * cytoplasm + (1 - nest) * stroma)
     brown_cloud = noise_map(scene.seed, 6, 24.0).grid(x_um, y_um)
     brown = alpha * style.dab_haze * np.maximum(0.1, 1.0 + 0.8 * brown_cloud + 0.4 * mottle)
@@ -137,10 +145,9 @@ def _camera(
     luma = texture(0, 12, 0.6, NOISE_SIDE)[here] * amount + np.float32(0.5)
     image = np.empty((height, width, 3), np.uint8)
     for channel, colour in enumerate(glass_rgb(style)):
-        light = haematoxylin * np.float32(-style.h_vector[channel])
-        light -= dab * np.float32(style.dab_vector[channel])
-        np.exp(light, out=light)
-        light = gaussian_filter1d(light, sigma_px, 0, truncate=3.0)
+        absorbed = haematoxylin * np.float32(-style.h_vector[channel])
+        absorbed -= dab * np.float32(style.dab_vector[channel])
+        light: F32 = gaussian_filter1d(np.exp(absorbed), sigma_px, 0, truncate=3.0)
         light = gaussian_filter1d(light, sigma_px, 1, truncate=3.0)[crop]
         chroma = texture(0, 13 + channel, 0.8, NOISE_SIDE)[here] * np.float32(0.4)
         image[..., channel] = np.clip(light * np.float32(colour) + luma + chroma * amount, 0, 255)

@@ -5,7 +5,7 @@ proposal survives where no stronger one is too near, in `ROUNDS` rounds), so any
 plane can be asked for on its own and always holds exactly the same cells.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +55,41 @@ class Nuclei:
             self.uniforms[rows],
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["Nuclei"]) -> "Nuclei":
+        """Return all rows of `parts` (at least one part) in their order."""
+        return cls(
+            np.concatenate([part.x_um for part in parts]),
+            np.concatenate([part.y_um for part in parts]),
+            np.concatenate([part.radius_um for part in parts]),
+            np.concatenate([part.kind for part in parts]),
+            np.concatenate([part.positive for part in parts]),
+            np.concatenate([part.uniforms for part in parts]),
+        )
+
+    def inside(self, x0_um: float, y0_um: float, x1_um: float, y1_um: float) -> "Nuclei":
+        """Return the rows with x0 <= x < x1 and y0 <= y < y1."""
+        rows = (self.x_um >= x0_um) & (self.x_um < x1_um)
+        rows &= (self.y_um >= y0_um) & (self.y_um < y1_um)
+        return self.take(rows)
+
+
+NO_NUCLEI = Nuclei(
+    np.empty(0),
+    np.empty(0),
+    np.empty(0),
+    np.empty(0, np.uint8),
+    np.empty(0, np.bool_),
+    np.empty((0, UNIFORMS)),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """The procedural plane of one slide.
 
-    `tissue_depth(x_um, y_um)` in um is above 0 inside tissue; None means tissue everywhere.
+    `tissue_depth(x_um, y_um)` is the distance to the tissue border in um, negative outside, and
+    changes by at most 1 um per um along either axis; None means tissue everywhere.
     """
 
     seed: int
@@ -92,14 +121,23 @@ class Scene:
         """Noise above this is a gap."""
         return -float(ndtri(self.style.gap_share))
 
+    def is_glass(
+        self, x_um: float, y_um: float, width_um: float, height_um: float, *, reach_um: float
+    ) -> bool:
+        """Whether no tissue lies within `reach_um` of a rectangle; False when in doubt."""
+        if self.tissue_depth is None:
+            return False
+        centre = np.array([x_um + width_um / 2]), np.array([y_um + height_um / 2])
+        half_um = float(np.hypot(width_um, height_um)) / 2
+        # The depth changes by at most 1 um per um along either axis.
+        return bool(-self.tissue_depth(*centre)[0] > np.sqrt(2.0) * (half_um + reach_um))
+
     def nuclei_in(self, x0_um: float, y0_um: float, x1_um: float, y1_um: float) -> Nuclei:
         """Return all nuclei with x0 <= x < x1 and y0 <= y < y1, ordered by y then x."""
         margin = ROUNDS * REACH_UM
         proposals = self._proposals(x0_um - margin, y0_um - margin, x1_um + margin, y1_um + margin)
         settled = proposals.take(_settle(proposals, self.style.touch))
-        inside = (settled.x_um >= x0_um) & (settled.x_um < x1_um)
-        inside &= (settled.y_um >= y0_um) & (settled.y_um < y1_um)
-        settled = settled.take(inside)
+        settled = settled.inside(x0_um, y0_um, x1_um, y1_um)
         return settled.take(np.lexsort((settled.x_um, settled.y_um)))
 
     def _proposals(self, x0: float, y0: float, x1: float, y1: float) -> Nuclei:
