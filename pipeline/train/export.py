@@ -1,5 +1,6 @@
 """From a trained network to a model folder: weights and the card that vouches for them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,25 @@ def export_model(
     return save_checkpoint(folder, network, card, half=True)
 
 
-def add_figures(folder: Path, target: Path, figures: dict[str, Any]) -> ModelCard:
-    """Copy a model to ``target`` with further figures on its card under ``metrics``."""
+def add_figures(
+    folder: Path, target: Path, figures: dict[str, Any], *, held_out: Sequence[SourceConfig] = ()
+) -> ModelCard:
+    """Copy a model to ``target`` with further figures on its card under ``metrics``.
+
+    The sources held out are named under ``training``, so that others can score the same fields;
+    those that lie outside the data folder are not: a card tells no path of this machine.
+    """
     network, card = load_checkpoint(folder)
-    return save_checkpoint(
-        target, network, card.model_copy(update={"metrics": card.metrics | figures}), half=True
-    )
+    named = [
+        source.model_dump(mode="json", exclude_defaults=True)
+        for source in held_out
+        if not Path(source.path or "").is_absolute()
+    ]
+    changes = {
+        "metrics": card.metrics | figures,
+        "training": card.training | ({"held_out": named} if named else {}),
+    }
+    return save_checkpoint(target, network, card.model_copy(update=changes), half=True)
 
 
 def _sources(config: TrainConfig) -> list[Source]:

@@ -110,7 +110,7 @@ def export_scored(config: TrainConfig, folder: Path, target: Path, *, data: Path
     if not config.held_out:
         return add_figures(best, target, {})
     scores = score_role(str(best), config, "held_out", data=data, threads=config.threads)
-    return add_figures(best, target, {"held_out": _brief(scores)})
+    return add_figures(best, target, {"held_out": _brief(scores)}, held_out=config.held_out)
 
 
 def _brief(scores: dict[str, Any]) -> dict[str, Any]:

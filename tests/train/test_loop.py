@@ -178,6 +178,7 @@ def test_the_exported_model_carries_threshold_sources_and_held_out_figures(data:
     assert network.spec.architecture == "m_hrnet_tiny"
     assert {source.name for source in card.sources} == {"dots"}
     assert card.metrics["held_out"]["dots"]["at_3.125_um"]["fields"] == 1
+    assert [source["path"] for source in card.training["held_out"]] == ["validation"]
     again = score_model(str(data / "shipped"), _fields(config, data))
     on_card = card.metrics["held_out"]["dots"]["at_3.125_um"]
     assert again["at_3.125_um"]["f1_all"] == on_card["f1_all"]
