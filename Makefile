@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := passive
 export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# --no-compile below: Python compiles the few modules that are used when they are used
 
 .PHONY: help demo test lint docs bench clean
 .DELETE_ON_ERROR:
@@ -48,13 +49,13 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e ".[test]"
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.core
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e ".[docs]"
 	@touch $@
