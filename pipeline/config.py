@@ -49,9 +49,9 @@ class PredictionSettings(Section):
     """How the plane is cut and predicted. All of it except ``region_tiles`` can change results."""
 
     model: str = Field("default", description="a name of `ki67 models` or a folder")
-    tile_core_px: int = Field(512, gt=0, description="model-frame pixels, a multiple of 32")
-    halo_px: int = Field(64, ge=0, description="model-frame pixels, a multiple of 32")
-    region_tiles: int = Field(4, gt=0, description="tiles per region side; changes no result")
+    tile_core_px: int = Field(1024, gt=0, description="model-frame pixels, a multiple of 32")
+    halo_px: int | None = Field(None, ge=0, description="a multiple of 32; None: the model card's")
+    region_tiles: int = Field(2, gt=0, description="tiles per region side; changes no result")
     threshold: float | None = Field(None, gt=0, description="None: the model card's")
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
     engine: Literal["torch"] = "torch"
@@ -60,7 +60,7 @@ class PredictionSettings(Section):
     def _tiles_keep_the_networks_phase(self) -> Self:
         for name in ("tile_core_px", "halo_px"):
             value = getattr(self, name)
-            if value % STRIDE_PX:
+            if value is not None and value % STRIDE_PX:
                 raise ValueError(f"{name}={value} must be a multiple of {STRIDE_PX}")
         return self
 
