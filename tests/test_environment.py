@@ -1,6 +1,8 @@
 """One list of libraries: pyproject.toml, environment.yml and constraints.txt agree."""
 
+import ast
 import re
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +17,23 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CONDA_NAMES = {
     "dask": "dask-core",
-    "geopandas": "geopandas-base",
     "openslide-bin": "openslide",
     "torch": "pytorch",
 }
 """PyPI name -> conda-forge name where they differ."""
+
+DISTRIBUTION_OF = {
+    "PIL": "pillow",
+    "openslide": "openslide-python",
+    "pydantic_core": "pydantic",
+    "skimage": "scikit-image",
+}
+"""Import name -> distribution where they differ."""
+
+NEVER_IMPORTED = {
+    "bokeh": "draws the dashboard of dask",
+    "openslide-bin": "the library openslide-python loads",
+}
 
 NOT_LIBRARIES = {"python", "pip"}
 ENVIRONMENT_PYTHON = "3.12"
@@ -58,6 +72,21 @@ def test_conda_and_pip_ask_for_the_same_libraries() -> None:
     conda = {name: line for name, line in conda_lines().items() if name not in NOT_LIBRARIES}
     assert conda == floors()
     assert conda_lines()["python"] == f"={ENVIRONMENT_PYTHON}"
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    imported = set()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    libraries = imported - sys.stdlib_module_names - {"pipeline"}
+    declared = {Requirement(line).name for line in project()["project"]["dependencies"]}
+    extras = {"dask_jobqueue", "dask_kubernetes"}
+    used = {DISTRIBUTION_OF.get(name, name) for name in libraries - extras}
+    assert used == declared - NEVER_IMPORTED.keys()
 
 
 def test_dependencies_have_floors_and_no_ceilings() -> None:

@@ -22,13 +22,28 @@ from pipeline.errors import (
 )
 
 COMMANDS = {
-    "demo": ("pipeline.cli.demo:demo", "Make a synthetic slide, run it and compare."),
-    "run": ("pipeline.cli.run:run", "Score slides."),
+    "demo": (
+        "pipeline.cli.demo:demo",
+        "Make a synthetic slide with known cells, score it and compare.",
+    ),
+    "run": (
+        "pipeline.cli.run:run",
+        "Score slides: files, folders and globs in, one folder a slide out.",
+    ),
     "report": ("pipeline.cli.report:report", "Build the HTML report again."),
-    "synth": ("pipeline.cli.synth:synth", "Write a synthetic slide and its truth."),
-    "evaluate": ("pipeline.cli.evaluate:evaluate", "Score a model against annotated fields."),
-    "train": ("pipeline.cli.train:train", "Train a network from a settings file."),
-    "models": ("pipeline.cli.models:models", "List the models."),
+    "synth": (
+        "pipeline.cli.synth:synth",
+        "Write a slide whose cells are known, and the truth beside it.",
+    ),
+    "evaluate": ("pipeline.cli.evaluate:evaluate", "Score a model on annotated fields."),
+    "train": (
+        "pipeline.cli.train:train",
+        "Train a network as a settings file says and keep the best model.",
+    ),
+    "models": (
+        "pipeline.cli.models:models",
+        "List the models that ship with the package, or the named ones.",
+    ),
 }
 """Name -> (where it is, its one line, which ``--help`` shows without importing it)."""
 
