@@ -1,0 +1,117 @@
+"""What a tissue mask covers: its grown form, the tiles it touches, the points that lie in it."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import expand_labels
+
+from pipeline.core.frame import PlaneFrame
+from pipeline.core.tiling import Box, TileLattice
+
+
+def grown(mask: NDArray[np.bool_], *, radius_px: float) -> NDArray[np.bool_]:
+    """Every pixel within ``radius_px`` (centre to centre) of a pixel of the mask."""
+    if radius_px < 1 or not mask.any():
+        return mask.copy()
+    return np.asarray(ndimage.distance_transform_edt(~mask) <= radius_px)
+
+
+def box_in_mask(box: Box, frame: PlaneFrame, mask: NDArray[np.bool_], over: PlaneFrame) -> Box:
+    """The mask's pixels that a box touches, clipped to the mask.
+
+    Parameters
+    ----------
+    box
+        Pixels of ``frame``.
+    frame
+        The model frame.
+    mask
+        ``(H, W)`` bool, pixels of ``over``, whose origin is that of ``frame``.
+    """
+    ratio_x, ratio_y = frame.scale_x / over.scale_x, frame.scale_y / over.scale_y
+    height, width = mask.shape
+    # a rounding error must not touch one more pixel, nor a plane's last pixels lose the mask
+    x0 = min(int(np.floor(box.x0 * ratio_x + 1e-6)), width - 1)
+    y0 = min(int(np.floor(box.y0 * ratio_y + 1e-6)), height - 1)
+    x1 = min(max(int(np.ceil(box.x1 * ratio_x - 1e-6)), x0 + 1), width)
+    y1 = min(max(int(np.ceil(box.y1 * ratio_y - 1e-6)), y0 + 1), height)
+    return Box(x0, y0, x1, y1)
+
+
+def covered_tiles(
+    mask: NDArray[np.bool_], over: PlaneFrame, lattice: TileLattice, frame: PlaneFrame
+) -> NDArray[np.bool_]:
+    """``(rows, cols)`` of the lattice: True where a tile's core touches the mask."""
+    covered = np.zeros((lattice.rows, lattice.cols), bool)
+    for row in range(lattice.rows):
+        for col in range(lattice.cols):
+            box = box_in_mask(lattice.tile(row, col).core, frame, mask, over)
+            covered[row, col] = mask[box.y0 : box.y1, box.x0 : box.x1].any()
+    return covered
+
+
+def points_in_mask(
+    x_l0: NDArray[np.float64], y_l0: NDArray[np.float64], mask: NDArray[np.bool_], over: PlaneFrame
+) -> NDArray[np.bool_]:
+    """True for each level-0 point in a pixel of the mask; points beyond its border take the edge's.
+
+    Parameters
+    ----------
+    x_l0, y_l0
+        float64, level-0 pixels.
+    mask
+        ``(H, W)`` bool, pixels of ``over``.
+    """
+    col, row = _pixel_of(x_l0, y_l0, mask.shape, over)
+    return np.asarray(mask[row, col])
+
+
+def pieces_of_points(
+    x_l0: NDArray[np.float64],
+    y_l0: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    over: PlaneFrame,
+    *,
+    margin_px: float,
+) -> NDArray[np.int32]:
+    """Tell each point's piece of tissue: the one it is in, or the nearest within the margin.
+
+    Parameters
+    ----------
+    x_l0, y_l0
+        float64, level-0 pixels.
+    labels
+        ``(H, W)`` int32, pixels of ``over``: 0 outside tissue, then 1, 2, ...
+
+    Returns
+    -------
+    int32, 0 for points near no piece.
+    """
+    # a point within the margin may lie in a pixel whose own centre is a diagonal further
+    spread = expand_labels(labels, margin_px + 1.5)
+    col, row = _pixel_of(x_l0, y_l0, labels.shape, over)
+    return np.asarray(spread[row, col], np.int32)
+
+
+def pixels_in_boxes(
+    boxes: list[Box], frame: PlaneFrame, mask: NDArray[np.bool_], over: PlaneFrame
+) -> NDArray[np.bool_]:
+    """The mask's pixels whose centre lies in one of the boxes of ``frame``."""
+    ratio_x, ratio_y = over.scale_x / frame.scale_x, over.scale_y / frame.scale_y
+    x = (np.arange(mask.shape[1]) + 0.5) * ratio_x
+    y = (np.arange(mask.shape[0]) + 0.5) * ratio_y
+    inside = np.zeros_like(mask)
+    for box in boxes:
+        rows = slice(*np.searchsorted(y, (box.y0, box.y1)))
+        cols = slice(*np.searchsorted(x, (box.x0, box.x1)))
+        inside[rows, cols] = mask[rows, cols]
+    return inside
+
+
+def _pixel_of(
+    x_l0: NDArray[np.float64], y_l0: NDArray[np.float64], shape: tuple[int, ...], over: PlaneFrame
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    x, y = over.from_l0(x_l0, y_l0)
+    col = np.clip(x, 0, shape[1] - 1).astype(np.int32)
+    row = np.clip(y, 0, shape[0] - 1).astype(np.int32)
+    return col, row
