@@ -1,0 +1,196 @@
+"""A run over an archive: discover, drive, record; the files are the truth, so it can resume."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.config import RunConfig
+from pipeline.errors import InterruptedRunError, ModelError, OutputError, PipelineError
+from pipeline.io.files import make_folder
+from pipeline.io.results import SCORE_NAME, read_score
+from pipeline.io.score import ScoreRecord
+from pipeline.io.sources import discover
+from pipeline.model.card import ModelCard, load_card
+from pipeline.model.zoo import resolve_model
+from pipeline.run.cluster import connect
+from pipeline.run.driver import Driver, SchedulerLostError
+from pipeline.run.events import Event, Outcome, RunSummary, SlideRecord
+from pipeline.run.failure import record_failure
+from pipeline.run.job import SlideJob
+from pipeline.run.lock import locked
+from pipeline.run.records import RunRecords
+from pipeline.run.slide import SlideProgress
+from pipeline.run.stop import StopRequest, stop_on_signals
+
+logger = logging.getLogger(__name__)
+
+BACK_OFF_S = 5.0
+"""First pause before a lost scheduler is looked for again; it doubles."""
+
+
+class BatchStoppedError(PipelineError):
+    """The output folder gave out on the way: the run stopped, and no slide is blamed."""
+
+
+def run_archive(
+    inputs: Sequence[str | Path],
+    out: Path,
+    config: RunConfig,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    report: Callable[[Path], object] | None = None,
+    retry_failed: bool = False,
+) -> RunSummary:
+    """Score every slide of the inputs that is not done yet.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders, globs.
+    out
+        Output folder; made if missing. Results in it of the same slide, model and settings are
+        kept.
+    on_event
+        Called in this thread with every step.
+    report
+        Called with ``out`` at the end, when every score is written; what it raises is told as a
+        notice.
+    retry_failed
+        Try slides again whose failure is known.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        The settings, the inputs or the model cannot be used; nothing was started.
+    LockedError
+        Another run holds ``out``.
+    OutputError
+        ``out`` cannot be written; nothing was started.
+    BatchStoppedError
+        ``out`` could not be written any more; what is done is kept.
+    InterruptedRunError
+        Stopped on request, or the cluster is gone; the same call goes on from there.
+    """
+    slides = discover(inputs)
+    folder = resolve_model(config.prediction.model)
+    card = load_card(folder)
+    if not card.weights_sha256:
+        raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
+    make_folder(out)
+    out = out.resolve()
+    with locked(out), stop_on_signals() as stop:
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        jobs = [
+            SlideJob(
+                slide_id=slide.slide_id,
+                path=str(slide.path.absolute()),
+                name=slide.relative,
+                out=str(out),
+                config=config,
+                model_folder=str(folder),
+                weights_sha256=card.weights_sha256,
+                run_id=run_id,
+                retry_failed=retry_failed,
+            )
+            for slide in slides
+        ]
+        return _Archive(jobs, out, config, card, stop, on_event or _ignore).run(report)
+
+
+class _Archive:
+    """One run: its slides, what became of them, whom to tell."""
+
+    def __init__(
+        self,
+        jobs: Sequence[SlideJob],
+        out: Path,
+        config: RunConfig,
+        card: ModelCard,
+        stop: StopRequest,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._slides = [SlideProgress(job, position) for position, job in enumerate(jobs)]
+        self._ended: dict[int, SlideRecord] = {}
+        self._config, self._card = config, card
+        self._stop, self._emit = stop, emit
+        self._records = RunRecords(out, config, card, jobs)
+
+    def run(self, report: Callable[[Path], object] | None) -> RunSummary:
+        status = "failed"
+        try:
+            self._records.begin()
+            self._drive()
+            status = "finished"
+        except InterruptedRunError:
+            status = "interrupted"
+            raise
+        except OutputError as error:
+            raise BatchStoppedError(str(error)) from error
+        finally:
+            with suppress(OutputError):  # a full disk has been told of already
+                self._records.end(status, self._in_order())
+        for notice in self._records.publish(report):
+            self._emit(Event("notice", message=notice))
+        return RunSummary(self._records.run_id, self._in_order())
+
+    def _drive(self) -> None:
+        """Drive all slides to their end; a lost scheduler costs the tasks under way only."""
+        losses = 0
+        while True:
+            try:
+                with connect(self._config.cluster) as client:
+                    link = str(client.dashboard_link) if self._config.cluster.dashboard else ""
+                    self._emit(Event("run_started", total=len(self._slides), message=link))
+                    Driver(
+                        client,
+                        self._slides,
+                        self._config.cluster,
+                        stop=self._stop,
+                        finished=self._finished,
+                        emit=self._emit,
+                    ).run()
+                    return
+            except SchedulerLostError as error:
+                losses += 1
+                if losses > self._config.cluster.retries:
+                    raise InterruptedRunError(
+                        f"the scheduler was lost {losses} times; run the same command to go on"
+                    ) from error
+                self._emit(Event("notice", message="the scheduler was lost; connecting again"))
+                time.sleep(BACK_OFF_S * 2 ** (losses - 1))
+                for slide in self._slides:
+                    slide.connection_lost()
+
+    def _finished(self, slide: SlideProgress, state: str) -> None:
+        """Keep the record of one slide, write the table, tell."""
+        outcome, score = self._outcome(slide, state)
+        slide_id = slide.job.slide_id
+        record = SlideRecord(slide_id, slide.job.name, outcome, score, slide.seconds)
+        self._ended[slide.position] = record
+        self._records.add(record)
+        logger.info(
+            "%s: %s, %s cells, %.1f s", slide_id, outcome, score.counts.total, slide.seconds
+        )
+        done, total = len(self._ended), len(self._slides)
+        self._emit(Event("slide_done", slide_id, done, total, score.reason or "", record))
+
+    def _outcome(self, slide: SlideProgress, state: str) -> tuple[Outcome, ScoreRecord]:
+        if slide.failure is not None:
+            return "failed", record_failure(
+                slide.job, self._card, slide.failure, retry_next_run=slide.retry_next_run
+            )
+        score = read_score(slide.job.folder / SCORE_NAME)
+        if state != "done":
+            return "scored", score
+        return "failed_before" if score.status == "failed" else "already_done", score
+
+    def _in_order(self) -> tuple[SlideRecord, ...]:
+        return tuple(self._ended[position] for position in sorted(self._ended))
+
+
+def _ignore(event: Event) -> None:
+    """Nobody asked."""

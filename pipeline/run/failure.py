@@ -1,0 +1,69 @@
+"""The record of a slide that failed: what is known of it, one line of reason."""
+
+import shutil
+
+from pipeline import __version__
+from pipeline.config import digest
+from pipeline.io.results import DONE_NAME, SCORE_NAME, write_done, write_score
+from pipeline.io.score import Provenance, ScoreRecord, SlideIdentity
+from pipeline.model.card import ModelCard
+from pipeline.run.job import RESULTS_VERSION, CellRule, SlideJob
+from pipeline.run.plan import StaleWorkError, read_key, read_plan, utc_now, work_folder
+
+
+def record_failure(
+    job: SlideJob, card: ModelCard, reason: str, *, retry_next_run: bool
+) -> ScoreRecord:
+    """Write score.json of a failed slide, and unless the next run should try again its done mark.
+
+    Results of an earlier run that were not touched stay: a slide that cannot be reached today
+    is no reason to lose them.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    work = work_folder(job.folder)
+    keys = read_key(work)
+    record = ScoreRecord(
+        slide=_identity(job, None if keys is None else keys[0]["slide content"]),
+        status="failed",
+        reason=reason,
+        caveat=card.caveat,
+        provenance=provenance(job, card, started=None),
+    )
+    if keys is None and (job.folder / DONE_NAME).exists():
+        return record
+    write_score(job.folder / SCORE_NAME, record)
+    if keys is not None and not retry_next_run:
+        write_done(job.folder, keys[0] | keys[1])
+        shutil.rmtree(work)
+    return record
+
+
+def provenance(job: SlideJob, card: ModelCard, *, started: str | None) -> Provenance:
+    """What made, or would have made, the numbers of a slide."""
+    return Provenance(
+        tool="ki67-pipeline",
+        version=__version__,
+        results_version=RESULTS_VERSION,
+        weights=card.name,
+        weights_sha256=job.weights_sha256,
+        config_sha256=digest(job.config.model_dump(mode="json", exclude={"cluster"})),
+        threshold=CellRule.of(job.config, card).threshold,
+        engine=job.config.prediction.engine,
+        device=job.config.prediction.device,
+        dtype="float32",
+        started=started,
+        ended=utc_now(),
+        research_use_only=card.research_use_only,
+    )
+
+
+def _identity(job: SlideJob, content: str | None) -> SlideIdentity:
+    try:
+        slide = read_plan(work_folder(job.folder)).slide
+    except StaleWorkError:
+        return SlideIdentity(id=job.slide_id, name=job.name, fingerprint=content)
+    return slide.identity(job.slide_id)

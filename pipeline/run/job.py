@@ -1,0 +1,106 @@
+"""What travels to a task, and the keys that say whether a result still holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import RunConfig, digest
+from pipeline.core.ccls import window_side
+from pipeline.model.card import ModelCard
+
+RESULTS_VERSION = 1
+"""Raised only when the same slide, model and settings can give other results than before."""
+
+Key = dict[str, str]
+"""Named parts as text, so that a difference can be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideJob:
+    """One slide of a run: small, picklable, all a task is given."""
+
+    slide_id: str
+    path: str
+    name: str
+    """Path below the input folder."""
+    out: str
+    config: RunConfig
+    model_folder: str
+    weights_sha256: str
+    run_id: str
+    retry_failed: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the slide's results go."""
+        return Path(self.out) / "slides" / self.slide_id
+
+
+@dataclass(frozen=True, slots=True)
+class CellRule:
+    """How cells are read from heatmaps: the model card's rule with the run's changes."""
+
+    window: int
+    floor: float
+    threshold: float
+    halo_px: int
+
+    @classmethod
+    def of(cls, config: RunConfig, card: ModelCard) -> "CellRule":
+        """The threshold and the halo are the card's unless the user set them."""
+        prediction = config.prediction
+        threshold = card.threshold if prediction.threshold is None else prediction.threshold
+        halo_px = card.halo_px if prediction.halo_px is None else prediction.halo_px
+        return cls(
+            window=window_side(card.nms_radius_um, card.mpp_um),
+            # a threshold under the card's floor must not be cut off by it
+            floor=min(card.floor, threshold),
+            threshold=threshold,
+            halo_px=halo_px,
+        )
+
+
+def prediction_key(job: SlideJob, card: ModelCard, fingerprint: str) -> Key:
+    """Everything that fixes the heatmap and its peaks; the region size does not."""
+    config, rule = job.config, CellRule.of(job.config, card)
+    parts = {
+        "results_version": RESULTS_VERSION,
+        "slide content": fingerprint,
+        "model weights": job.weights_sha256,
+        "model mpp_um": card.mpp_um,
+        "model peak window": rule.window,
+        "peak floor": rule.floor,
+        "slides.reader": config.slides.reader,
+        "slides.mpp": config.slides.mpp,
+        "slides.assume_mpp": config.slides.assume_mpp,
+        **{f"tissue.{name}": value for name, value in config.tissue},
+        "prediction.tile_core_px": config.prediction.tile_core_px,
+        "prediction.halo_px": rule.halo_px,
+        "prediction.engine": config.prediction.engine,
+        "prediction.device": config.prediction.device.partition(":")[0],
+        "prediction dtype": "float32",
+        "heatmap.downsample": config.heatmap.downsample,
+        "heatmap.ome_zarr": config.heatmap.ome_zarr,
+    }
+    return {name: str(value) for name, value in parts.items()}
+
+
+def score_key(job: SlideJob, card: ModelCard) -> Key:
+    """Everything besides the heatmap that fixes the files of a slide."""
+    parts = {
+        "prediction.threshold": CellRule.of(job.config, card).threshold,
+        "slides.max_unreadable_pct": job.config.slides.max_unreadable_pct,
+        "score.min_cells": job.config.score.min_cells,
+        "model card": digest(card.model_dump(mode="json")),
+    }
+    return {name: str(value) for name, value in parts.items()}
+
+
+def region_match(key: Key, region_tiles: int) -> str:
+    """The mark of a region file: another region size cuts other regions."""
+    return digest({"key": key, "region_tiles": region_tiles})
+
+
+def changed_parts(before: Key, after: Key) -> list[str]:
+    """Names of the parts that differ, in the order of ``after``."""
+    names = list(after) + [name for name in before if name not in after]
+    return [name for name in names if before.get(name) != after.get(name)]

@@ -1,0 +1,208 @@
+"""The work folder of a slide that is not done: its key, its plan, its tissue, its regions."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.frame import PlaneFrame
+from pipeline.core.tiling import RegionGrid, TileLattice
+from pipeline.errors import SlideError
+from pipeline.io.files import atomic_path, write_json_atomic
+from pipeline.io.results import DONE_NAME, WORK_NAME
+from pipeline.io.score import SlideIdentity
+from pipeline.run.job import Key, region_match
+
+HEATMAP_NAME = "heatmap.ome.zarr"
+
+
+class StaleWorkError(SlideError):
+    """The work folder is not what the slide's tasks agreed on; planning anew mends it."""
+
+
+class UnreachableSlideError(SlideError):
+    """The file cannot be read at all now; that may pass, so the next run tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFacts:
+    """What the reader says about a slide."""
+
+    name: str
+    fingerprint: str
+    reader: str
+    vendor: str | None
+    width: int
+    height: int
+    bounds: tuple[int, int, int, int]
+    """x, y, width, height in level-0 pixels."""
+    mpp: tuple[float, float]
+    mpp_source: str
+    objective: float | None
+
+    def identity(self, slide_id: str) -> SlideIdentity:
+        """The ``slide`` block of score.json."""
+        return SlideIdentity(id=slide_id, **asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the tasks of one slide have to agree on."""
+
+    key: Key
+    slide: SlideFacts
+    frame: PlaneFrame
+    """The model frame."""
+    overview: PlaneFrame
+    """The frame of the tissue mask; same origin."""
+    tissue_um_per_px: float
+    tissue_mm2: float
+    core_px: int
+    halo_px: int
+    region_tiles: int
+    window: int
+    floor: float
+    tiles: int
+    """Tiles with tissue."""
+    regions: tuple[int, ...]
+    """Regions with such a tile; the others are never sent."""
+    started: str
+    """UTC time the slide was first opened."""
+
+    @property
+    def grid(self) -> RegionGrid:
+        """The regions of the slide."""
+        lattice = TileLattice(self.frame.width, self.frame.height, self.core_px, self.halo_px)
+        return RegionGrid(lattice, self.region_tiles)
+
+    @property
+    def match(self) -> str:
+        """The mark that this plan's region files carry."""
+        return region_match(self.key, self.region_tiles)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tissue:
+    """Where the cells are looked for."""
+
+    mask: NDArray[np.bool_]
+    """``(H, W)``, pixels of the plan's overview."""
+    near: NDArray[np.bool_]
+    """The mask and its margin: cells in it are kept."""
+    tiles: NDArray[np.bool_]
+    """``(rows, cols)`` of the lattice: the tiles to predict."""
+    thumbnail: NDArray[np.uint8]
+    """``(H, W, 3)`` RGB of the overview, empty where only the masks were asked for."""
+
+
+def work_folder(slide_folder: Path) -> Path:
+    """Where the unfinished work of a slide is kept."""
+    return slide_folder / WORK_NAME
+
+
+def region_path(work: Path, index: int) -> Path:
+    """The done mark of one region."""
+    return work / "regions" / f"{index:05d}.npz"
+
+
+def write_key(work: Path, key: Key, score: Key) -> None:
+    """Say whose work this folder is to hold, before the slide is opened."""
+    write_json_atomic(work / "key.json", {"prediction": key, "score": score})
+
+
+def read_key(work: Path) -> tuple[Key, Key] | None:
+    """Return the prediction key and the score key of a work folder, None without one."""
+    stored = _read_json(work / "key.json")
+    return None if stored is None else (stored["prediction"], stored["score"])
+
+
+def write_plan(work: Path, plan: Plan) -> None:
+    """Write the plan in one step."""
+    write_json_atomic(work / "plan.json", asdict(plan))
+
+
+def read_plan(work: Path) -> Plan:
+    """Read the plan.
+
+    Raises
+    ------
+    StaleWorkError
+        There is none.
+    """
+    stored = _read_json(work / "plan.json")
+    if stored is None:
+        raise StaleWorkError(f"{work.parent.name}: no plan; run again")
+    slide = stored["slide"]
+    slide["bounds"], slide["mpp"] = tuple(slide["bounds"]), tuple(slide["mpp"])
+    return Plan(
+        **stored
+        | {
+            "slide": SlideFacts(**slide),
+            "frame": PlaneFrame(**stored["frame"]),
+            "overview": PlaneFrame(**stored["overview"]),
+            "regions": tuple(stored["regions"]),
+        }
+    )
+
+
+def write_tissue(work: Path, tissue: Tissue) -> None:
+    """Write masks and overview in one step."""
+    with atomic_path(work / "tissue.npz") as partial, partial.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            mask=tissue.mask,
+            near=tissue.near,
+            tiles=tissue.tiles,
+            thumbnail=tissue.thumbnail,
+        )
+
+
+def read_tissue(work: Path) -> Tissue:
+    """Read everything :func:`write_tissue` wrote."""
+    with np.load(work / "tissue.npz", allow_pickle=False) as stored:
+        return Tissue(stored["mask"], stored["near"], stored["tiles"], stored["thumbnail"])
+
+
+def read_tissue_tiles(work: Path) -> NDArray[np.bool_]:
+    """``(rows, cols)`` of the lattice: the tiles to predict."""
+    with np.load(work / "tissue.npz", allow_pickle=False) as stored:
+        return np.asarray(stored["tiles"], bool)
+
+
+def missing_regions(work: Path, plan: Plan) -> list[int]:
+    """Regions of the plan that have no file."""
+    return [index for index in plan.regions if not region_path(work, index).exists()]
+
+
+def read_done_keys(folder: Path) -> Key | None:
+    """Return the keys of a slide's done mark, whether it still holds or not; None without one."""
+    mark = _read_json(folder / DONE_NAME)
+    keys = None if mark is None else mark.get("keys")
+    return keys if isinstance(keys, dict) else None
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove everything in a slide's folder, the done mark first."""
+    (folder / DONE_NAME).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def utc_now() -> str:
+    """Time stamp of now, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:  # only a damaged disk leaves half a file under its final name
+        return None
+    return stored if isinstance(stored, dict) else None

@@ -1,0 +1,248 @@
+"""The prepare task: what is this slide, is it done, where is its tissue, what to predict."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.coverage import covered_tiles, grown
+from pipeline.core.points import CellPoints
+from pipeline.core.tiling import RegionGrid, TileLattice
+from pipeline.core.tissue import TissueMask, detect_tissue
+from pipeline.errors import UnreadableSlideError
+from pipeline.io.fingerprint import fingerprint
+from pipeline.io.heatmap import create_heatmap
+from pipeline.io.pictures import write_overlay, write_thumbnail
+from pipeline.io.plane import Overview, plane_over, read_overview
+from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
+from pipeline.io.results import SCORE_NAME, check_done, read_score
+from pipeline.io.slides import SlideReader, open_slide
+from pipeline.model.card import ModelCard, load_card
+from pipeline.run.job import CellRule, Key, SlideJob, changed_parts, prediction_key, score_key
+from pipeline.run.plan import (
+    HEATMAP_NAME,
+    Plan,
+    SlideFacts,
+    StaleWorkError,
+    Tissue,
+    UnreachableSlideError,
+    empty_folder,
+    read_done_keys,
+    read_key,
+    read_plan,
+    region_path,
+    utc_now,
+    work_folder,
+    write_key,
+    write_plan,
+    write_tissue,
+)
+from pipeline.run.region_file import holds
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_slide(job: SlideJob) -> dict[str, Any]:
+    """Plan a slide, or find that it is done.
+
+    Returns
+    -------
+    dict
+        ``state``: ``done`` (nothing to do) or ``planned``; ``reason``: what changed, when earlier
+        results or work were dropped.
+
+    Raises
+    ------
+    SlideError
+        The slide cannot be read, or its resolution is unknown or impossible.
+    ModelError
+        The model card cannot be read.
+    OutputError
+        The output folder cannot be written.
+    """
+    card = load_card(Path(job.model_folder))
+    content = content_of(job)
+    key, score = prediction_key(job, card, content), score_key(job, card)
+    if _is_done(job, key | score):
+        return {"state": "done"}
+    reason = _start_over(job, key, score)
+    work = work_folder(job.folder)
+    try:
+        plan = read_plan(work)
+        if plan.region_tiles != job.config.prediction.region_tiles:
+            plan = _plan(job, card, key, content)
+    except StaleWorkError:
+        plan = _plan(job, card, key, content)
+    for index in plan.regions:
+        path = region_path(work, index)
+        if path.exists() and not holds(path, plan.match):
+            path.unlink()
+    return {"state": "planned", "reason": reason}
+
+
+def content_of(job: SlideJob) -> str:
+    """Fingerprint of the slide as it is now.
+
+    Raises
+    ------
+    UnreachableSlideError
+        It cannot be read.
+    """
+    try:
+        return fingerprint(Path(job.path))
+    except UnreadableSlideError as error:
+        raise UnreachableSlideError(str(error)) from error
+
+
+def _is_done(job: SlideJob, key: Key) -> bool:
+    if not check_done(job.folder, key):
+        return False
+    return not job.retry_failed or read_score(job.folder / SCORE_NAME).status != "failed"
+
+
+def _start_over(job: SlideJob, key: Key, score: Key) -> str:
+    """Keep work of the same key; drop everything else and say why."""
+    work = work_folder(job.folder)
+    before = read_key(work)
+    if before is not None and before[0] == key:
+        write_key(work, key, score)
+        return ""
+    worked = None if before is None else before[0] | before[1]
+    reason = _why(worked or read_done_keys(job.folder), key | score)
+    empty_folder(job.folder)
+    write_key(work, key, score)
+    return reason
+
+
+def _why(before: Key | None, key: Key) -> str:
+    if before is None:
+        return ""
+    changed = changed_parts(before, key)
+    if changed:
+        return f"computed again: {', '.join(changed)} changed"
+    return "computed again: it had failed or a result file is missing"
+
+
+def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
+    """Open the slide, find its tissue, write the plan last."""
+    settings = job.config.slides
+    reader = open_slide(Path(job.path), settings.reader)
+    try:
+        resolution = resolve_resolution(reader, mpp=settings.mpp, assume_mpp=settings.assume_mpp)
+        check_against_model(resolution, card.mpp_um, name=reader.name)
+        overview = read_overview(reader, resolution, mpp_um=job.config.tissue.mpp)
+        plan, tissue = _lay_out(job, card, key, content, reader, resolution, overview)
+    finally:
+        reader.close()
+    work = work_folder(job.folder)
+    # seen before the first prediction: a wrong mask shows early
+    write_thumbnail(job.folder / "thumbnail.jpg", overview.rgb)
+    write_overlay(
+        job.folder / "overlay.jpg",
+        overview.rgb,
+        overview.frame,
+        mask=tissue.mask,
+        points=CellPoints.empty(),
+        mpp_um=job.config.tissue.mpp,
+    )
+    write_tissue(work, tissue)
+    _create_heatmap(job, card, plan)
+    write_plan(work, plan)
+    return plan
+
+
+def _lay_out(
+    job: SlideJob,
+    card: ModelCard,
+    key: Key,
+    content: str,
+    reader: SlideReader,
+    resolution: Resolution,
+    overview: Overview,
+) -> tuple[Plan, Tissue]:
+    config, rule = job.config, CellRule.of(job.config, card)
+    frame = plane_over(reader, resolution, card.mpp_um)
+    lattice = TileLattice(frame.width, frame.height, config.prediction.tile_core_px, rule.halo_px)
+    found = detect_tissue(
+        overview.rgb,
+        um_per_px=config.tissue.mpp,
+        min_piece_mm2=config.tissue.min_piece_mm2,
+        absent=overview.absent,
+    )
+    margin_px = config.tissue.margin_um / config.tissue.mpp
+    mask = _with_unreadable(found, overview, margin_px)
+    near = grown(mask.mask, radius_px=margin_px)
+    tiles = covered_tiles(near, overview.frame, lattice, frame)
+    plan = Plan(
+        key=key,
+        slide=_facts(job, content, reader, resolution),
+        frame=frame,
+        overview=overview.frame,
+        tissue_um_per_px=mask.um_per_px,
+        tissue_mm2=mask.area_mm2,
+        core_px=lattice.core,
+        halo_px=lattice.halo,
+        region_tiles=config.prediction.region_tiles,
+        window=rule.window,
+        floor=rule.floor,
+        tiles=int(np.count_nonzero(tiles)),
+        regions=_regions(RegionGrid(lattice, config.prediction.region_tiles), tiles),
+        started=utc_now(),
+    )
+    return plan, Tissue(mask.mask, near, tiles, overview.rgb)
+
+
+def _with_unreadable(found: TissueMask, overview: Overview, margin_px: float) -> TissueMask:
+    """Damage beside tissue counts as tissue: its tiles are tried one by one, and what fails shows.
+
+    On the overview it is white, and a white hole in the tissue would leave the result in silence.
+    """
+    mask = found.mask.copy()
+    reach = max(1, round(margin_px))
+    for box in overview.unreadable:
+        around = box.grown(reach)
+        rows, cols = slice(max(0, around.y0), around.y1), slice(max(0, around.x0), around.x1)
+        if found.mask[rows, cols].any():
+            mask[box.y0 : box.y1, box.x0 : box.x1] = True
+    return TissueMask(mask, found.um_per_px)
+
+
+def _regions(grid: RegionGrid, tiles: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(
+        region.index for region in grid if any(tiles[tile.row, tile.col] for tile in region.tiles)
+    )
+
+
+def _facts(job: SlideJob, content: str, reader: SlideReader, resolution: Resolution) -> SlideFacts:
+    bounds = reader.bounds
+    return SlideFacts(
+        name=job.name,
+        fingerprint=content,
+        reader=reader.reader,
+        vendor=reader.vendor,
+        width=reader.size[0],
+        height=reader.size[1],
+        bounds=(bounds.x0, bounds.y0, bounds.width, bounds.height),
+        mpp=resolution.mpp,
+        mpp_source=resolution.source,
+        objective=reader.objective,
+    )
+
+
+def _create_heatmap(job: SlideJob, card: ModelCard, plan: Plan) -> None:
+    settings, mpp = job.config.heatmap, plan.slide.mpp
+    create_heatmap(
+        job.folder / HEATMAP_NAME,
+        plane_width=plan.frame.width,
+        plane_height=plan.frame.height,
+        downsample=settings.downsample,
+        # one tile a chunk: regions of any size are whole chunks, and give the same ones
+        chunk_px=plan.core_px // settings.downsample,
+        mpp_um=card.mpp_um,
+        origin_um=(plan.frame.origin_x_l0 * mpp[0], plan.frame.origin_y_l0 * mpp[1]),
+        slide_mpp_um=mpp,
+        ome_zarr=settings.ome_zarr,
+        channels=card.channels,
+    )

@@ -1,0 +1,208 @@
+"""What is written about a run beside the slides: its record, the table, the ledger, the report."""
+
+import logging
+import platform
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.config import RunConfig
+from pipeline.errors import OutputError
+from pipeline.io.ledger import LEDGER_NAME, Ledger, LedgerRun, LedgerSlide
+from pipeline.io.qupath import write_qupath
+from pipeline.io.results import SCORE_NAME, read_score, write_run_json, write_slides_csv
+from pipeline.io.score import ScoreRecord
+from pipeline.model.card import ModelCard
+from pipeline.run.events import RunSummary, SlideRecord
+from pipeline.run.job import SlideJob
+from pipeline.run.plan import utc_now
+
+logger = logging.getLogger(__name__)
+
+_LIBRARIES = (
+    "dask",
+    "distributed",
+    "numpy",
+    "openslide-bin",
+    "openslide-python",
+    "scipy",
+    "tifffile",
+    "tiffslide",
+    "torch",
+    "zarr",
+)
+
+
+class RunRecords:
+    """The records of one run; only the driver writes them.
+
+    Parameters
+    ----------
+    jobs
+        The slides, in order.
+    """
+
+    def __init__(
+        self, out: Path, config: RunConfig, card: ModelCard, jobs: Sequence[SlideJob]
+    ) -> None:
+        self.run_id = jobs[0].run_id
+        self._out, self._config, self._card = out, config, card
+        self._jobs = {job.slide_id: job for job in jobs}
+        self._ledger_error = ""
+        self._started = utc_now()
+        self._table = _known_scores(out)
+
+    def begin(self) -> None:
+        """Say that the run has begun.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
+        """
+        self._write("running", ())
+
+    def add(self, record: SlideRecord) -> None:
+        """Keep one slide; a new score is in the table and the ledger at once.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
+        """
+        self._table[record.slide_id] = record.score
+        if record.outcome not in ("scored", "failed"):
+            return
+        self._write_table()
+        self._in_ledger(lambda ledger: ledger.record(self._ledger_slide(record)))
+
+    def end(self, status: str, records: Sequence[SlideRecord]) -> None:
+        """Say how the run ended, and write the whole table.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
+        """
+        self._write_table()
+        self._write(status, records)
+        code = RunSummary(self.run_id, tuple(records)).exit_code if status == "finished" else None
+        self._in_ledger(lambda ledger: ledger.record_run(self._ledger_run(code)))
+
+    def publish(self, report: Callable[[Path], object] | None) -> list[str]:
+        """Write what can be made again from the scores; return a line for each that failed."""
+        notices = [self._ledger_error] if self._ledger_error else []
+        steps: list[tuple[str, Callable[[Path], object]]] = [("QuPath pack", self._write_qupath)]
+        if report is not None:
+            steps.append(("report", report))
+        for name, write in steps:
+            try:
+                write(self._out)
+            except Exception as error:  # the scores are safe, whatever goes wrong here
+                logger.info("%s", name, exc_info=error)
+                notices.append(
+                    f"the {name} could not be written ({type(error).__name__}: {error}); "
+                    "every score is written, run the same command to try again"
+                )
+        return notices
+
+    def _in_ledger(self, write: Callable[[Ledger], None]) -> None:
+        """Write into the ledger; it is history, so a run does not end because of it."""
+        try:
+            with Ledger(self._out / LEDGER_NAME) as ledger:
+                write(ledger)
+        except OutputError as error:
+            self._ledger_error = str(error)
+
+    def _ledger_slide(self, record: SlideRecord) -> LedgerSlide:
+        score = record.score
+        return LedgerSlide(
+            run_id=self.run_id,
+            slide_id=record.slide_id,
+            path=self._jobs[record.slide_id].path,
+            status=score.status,
+            reason=score.reason,
+            index_pct=score.ki67.index_pct,
+            positive=score.counts.positive,
+            negative=score.counts.negative,
+            analysed_mm2=score.area_mm2.analysed,
+            model=score.provenance.weights,
+            weights_sha256=score.provenance.weights_sha256,
+            seconds=round(record.seconds, 3),
+            finished=utc_now(),
+        )
+
+    def _ledger_run(self, exit_code: int | None) -> LedgerRun:
+        return LedgerRun(
+            run_id=self.run_id,
+            started=self._started,
+            ended=utc_now(),
+            exit_code=exit_code,
+            version=__version__,
+            model=self._card.name,
+            weights_sha256=self._card.weights_sha256,
+            config_sha256=self._config.digest(),
+        )
+
+    def _write_table(self) -> None:
+        rows = [self._table[slide_id] for slide_id in sorted(self._table)]
+        write_slides_csv(self._out / "slides.csv", rows)
+
+    def _write_qupath(self, out: Path) -> None:
+        write_qupath(out, [self._table[slide_id] for slide_id in sorted(self._table)])
+
+    def _write(self, status: str, records: Sequence[SlideRecord]) -> None:
+        record = {
+            "schema": 1,
+            "run_id": self.run_id,
+            "status": status,
+            "started": self._started,
+            "ended": None if status == "running" else utc_now(),
+            "host": socket.gethostname(),
+            "versions": _versions(),
+            "config": self._config.model_dump(mode="json"),
+            "config_sha256": self._config.digest(),
+            "model": self._card.model_dump(mode="json"),
+            "inputs": [job.name for job in self._jobs.values()],
+            "slides": [_slide_entry(record) for record in records],
+        }
+        write_run_json(self._out, self.run_id, record)
+
+
+def _known_scores(out: Path) -> dict[str, ScoreRecord]:
+    """Scores of all slides in the folder; a damaged one is left out until it is made again."""
+    known = {}
+    for path in sorted(out.glob(f"slides/*/{SCORE_NAME}")):
+        with suppress(OutputError):
+            known[path.parent.name] = read_score(path)
+    return known
+
+
+def _slide_entry(record: SlideRecord) -> dict[str, Any]:
+    return {
+        "slide_id": record.slide_id,
+        "name": record.name,
+        "outcome": record.outcome,
+        "status": record.score.status,
+        "reason": record.score.reason,
+        "seconds": round(record.seconds, 3),
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {
+        "ki67-pipeline": __version__,
+        "python": platform.python_version(),
+        "platform": sys.platform,
+    }
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

@@ -1,0 +1,183 @@
+"""The region task: read once, predict tile by tile, settle peaks, write what the region owns."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.seams import border_strips, settle_region
+from pipeline.core.tiling import Box, Region, Tile
+from pipeline.errors import ModelError, SlideError, UnreadableSlideError
+from pipeline.io.heatmap import write_block
+from pipeline.io.plane import SlidePlane
+from pipeline.io.slides import SlideReader, open_slide
+from pipeline.model.predictor import Predictor, PredictorSpec, get_predictor
+from pipeline.run.job import SlideJob
+from pipeline.run.plan import (
+    HEATMAP_NAME,
+    Plan,
+    read_plan,
+    read_tissue_tiles,
+    region_path,
+    work_folder,
+)
+from pipeline.run.region_file import RegionResult, holds, write_region
+
+TILES_PER_CALL = 16
+"""Tiles handed to the predictor at once: its batch on a device, one by one on a CPU."""
+
+OPEN_SLIDES = 2
+"""Handles a worker keeps: the slide it is on and the one it was on."""
+
+Pixels = NDArray[np.uint8]
+
+_open_slides: OrderedDict[tuple[str, str, str], SlideReader] = OrderedDict()
+
+
+def process_region(job: SlideJob, index: int) -> dict[str, Any]:
+    """Predict one region; its file, written last and in one step, is the done mark.
+
+    Doing it twice is harmless: the same bytes are written, and a region that is done is left.
+
+    Returns
+    -------
+    dict
+        ``tiles`` predicted, ``unreadable`` tiles, ``peaks`` settled, and whether it was ``new``.
+
+    Raises
+    ------
+    SlideError
+        The prediction failed, or the plan is gone.
+    ModelError
+        The model or the device cannot be used.
+    OutputError
+        The output folder cannot be written.
+    """
+    work = work_folder(job.folder)
+    plan = read_plan(work)
+    path = region_path(work, index)
+    if holds(path, plan.match):
+        return {"tiles": 0, "unreadable": 0, "peaks": 0, "new": False}
+    region = plan.grid.region(index)
+    covered = read_tissue_tiles(work)
+    tiles = [tile for tile in region.tiles if covered[tile.row, tile.col]]
+    pixels = _read_tiles(_plane(job, plan), tiles)
+    readable = [tile for tile in tiles if tile in pixels]
+    unreadable = [(tile.row, tile.col) for tile in tiles if tile not in pixels]
+    heatmap = _predict(_predictor(job), region, readable, [pixels[tile] for tile in readable])
+    peaks = settle_region(
+        heatmap,
+        region.box,
+        plane_width=plan.frame.width,
+        plane_height=plan.frame.height,
+        window=plan.window,
+        floor=plan.floor,
+    )
+    # before the mark: a region that counts as done has its heatmap
+    write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
+    result = RegionResult(
+        peaks,
+        border_strips(heatmap, window=plan.window),
+        np.array(unreadable, np.int32).reshape(-1, 2),
+    )
+    write_region(path, result, plan.match)
+    return {
+        "tiles": len(tiles),
+        "unreadable": len(unreadable),
+        "peaks": len(peaks),
+        "new": True,
+    }
+
+
+def _predictor(job: SlideJob) -> Predictor:
+    return get_predictor(
+        PredictorSpec(
+            job.model_folder,
+            job.weights_sha256,
+            device=job.config.prediction.device,
+            engine=job.config.prediction.engine,
+            threads=job.config.cluster.threads,
+        )
+    )
+
+
+def _plane(job: SlideJob, plan: Plan) -> SlidePlane:
+    """The slide's plane, by the reader the plan was made with and a handle that is kept open."""
+    key = (job.path, plan.slide.reader, plan.slide.fingerprint)
+    if key in _open_slides:
+        _open_slides.move_to_end(key)
+    else:
+        _open_slides[key] = open_slide(Path(job.path), plan.slide.reader)
+    while len(_open_slides) > OPEN_SLIDES:
+        _open_slides.popitem(last=False)[1].close()
+    return SlidePlane(_open_slides[key], plan.frame)
+
+
+def _read_tiles(plane: SlidePlane, tiles: list[Tile]) -> dict[Tile, Pixels]:
+    """Pixels of each tile's source, without the tiles whose core cannot be read."""
+    sources = [tile.source for tile in tiles]
+    box = Box(
+        min(source.x0 for source in sources),
+        min(source.y0 for source in sources),
+        max(source.x1 for source in sources),
+        max(source.y1 for source in sources),
+    )
+    try:
+        whole = plane.read(box)
+    except UnreadableSlideError:
+        pixels = {tile: _read_damaged(plane, tile) for tile in tiles}
+        return {tile: found for tile, found in pixels.items() if found is not None}
+    return {tile: whole[_place(tile.source, box)] for tile in tiles}
+
+
+def _read_damaged(plane: SlidePlane, tile: Tile) -> Pixels | None:
+    """One tile near damage: None if its core is hit; where only its halo is hit that is white.
+
+    What is white depends on the tile alone, so another region size gives the same heatmap.
+    """
+    source, core = tile.source, tile.core
+    try:
+        return plane.read(source)
+    except UnreadableSlideError:
+        pass
+    pixels = np.full((source.height, source.width, 3), 255, np.uint8)
+    columns = ((source.x0, core.x0), (core.x0, core.x1), (core.x1, source.x1))
+    rows = ((source.y0, core.y0), (core.y0, core.y1), (core.y1, source.y1))
+    for y0, y1 in rows:
+        for x0, x1 in columns:
+            part = Box(x0, y0, x1, y1)
+            try:
+                pixels[_place(part, source)] = plane.read(part)
+            except UnreadableSlideError:
+                if part == core:
+                    return None
+    return pixels
+
+
+def _predict(
+    predictor: Predictor, region: Region, tiles: list[Tile], pixels: list[Pixels]
+) -> NDArray[np.float32]:
+    """``(C, height, width)`` float32 of the region's cores; 0 where nothing was predicted."""
+    shape = (len(predictor.card.channels), region.box.height, region.box.width)
+    heatmap = np.zeros(shape, np.float32)
+    for start in range(0, len(tiles), TILES_PER_CALL):
+        some = slice(start, start + TILES_PER_CALL)
+        try:
+            predicted = predictor.predict(np.stack(pixels[some]))
+        except ModelError as error:
+            raise SlideError(f"region {region.index}: {error}") from error
+        for tile, values in zip(tiles[some], predicted, strict=True):
+            rows, cols = _place(tile.core, tile.source)
+            target_rows, target_cols = _place(tile.core, region.box)
+            heatmap[:, target_rows, target_cols] = values[:, rows, cols]
+    return heatmap
+
+
+def _place(box: Box, inside: Box) -> tuple[slice, slice]:
+    """Where a box lies in an array of ``inside``: row slice, column slice."""
+    return (
+        slice(box.y0 - inside.y0, box.y1 - inside.y0),
+        slice(box.x0 - inside.x0, box.x1 - inside.x0),
+    )

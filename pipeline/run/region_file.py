@@ -1,0 +1,98 @@
+"""The file of one region: settled peaks, border strips, unreadable tiles; it is the done mark."""
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.ccls import Peaks
+from pipeline.core.seams import BorderStrips
+from pipeline.io.files import atomic_path
+from pipeline.run.plan import Plan, StaleWorkError, region_path
+
+_PEAKS = ("x_px", "y_px", "col", "row", "score", "label")
+_STRIPS = ("top", "bottom", "left", "right")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionResult:
+    """What a region leaves behind."""
+
+    peaks: Peaks
+    strips: BorderStrips
+    unreadable: NDArray[np.int32]
+    """``(N, 2)`` row and column of tiles whose pixels could not be read."""
+
+
+def write_region(path: Path, result: RegionResult, match: str) -> None:
+    """Write the file in one step."""
+    columns = {name: getattr(result.peaks, name) for name in _PEAKS}
+    strips = {name: getattr(result.strips, name) for name in _STRIPS}
+    with atomic_path(path) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream,
+            allow_pickle=False,
+            match=np.array(match),
+            unreadable=result.unreadable,
+            **columns,
+            **strips,
+        )
+
+
+def holds(path: Path, match: str) -> bool:
+    """Whether the file is there, whole, and of the same key and region size."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return str(stored["match"]) == match
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+
+
+def read_peaks(work: Path, plan: Plan, index: int) -> tuple[Peaks, NDArray[np.int32]]:
+    """Return the settled peaks and the unreadable tiles of one region.
+
+    Raises
+    ------
+    StaleWorkError
+        The file is missing, damaged or of another plan.
+    """
+    *columns, unreadable = _read(work, plan, index, (*_PEAKS, "unreadable"))
+    return Peaks(*columns), unreadable
+
+
+def strips_reader(work: Path, plan: Plan) -> Callable[[int, int], BorderStrips | None]:
+    """Return what ``core.seams.settle_seams`` asks for strips; two rows of regions stay in memory.
+
+    Raises
+    ------
+    StaleWorkError
+        When called for a region whose file is missing, damaged or of another plan.
+    """
+    grid, active = plan.grid, frozenset(plan.regions)
+
+    @lru_cache(maxsize=2 * max(grid.rows, grid.cols) + 2)
+    def strips_of(row: int, col: int) -> BorderStrips | None:
+        index = row * grid.cols + col
+        if index not in active:
+            return None
+        return BorderStrips(*_read(work, plan, index, _STRIPS))
+
+    return strips_of
+
+
+def _read(work: Path, plan: Plan, index: int, names: tuple[str, ...]) -> list[NDArray[Any]]:
+    path = region_path(work, index)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["match"]) == plan.match:
+                return [stored[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass
+    # whatever lies there is of no use; without it the next plan sends the region again
+    path.unlink(missing_ok=True)
+    raise StaleWorkError(f"{work.parent.name}: region {index} is missing; run again")

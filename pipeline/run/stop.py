@@ -1,0 +1,45 @@
+"""Stopping on request: the first signal ends a run in good order, the second at once."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from pipeline.run.events import EXIT_INTERRUPTED
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Whether the run was asked to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def ask(self) -> None:
+        """Stop as soon as the tasks under way have ended."""
+        self.requested = True
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Answer SIGINT and SIGTERM while the body runs; elsewhere than in the main thread, nothing."""
+    stop = StopRequest()
+
+    def answer(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's arguments)
+        if stop.requested:
+            # no result is lost: each is in its file, whole, or not there
+            os._exit(EXIT_INTERRUPTED)
+        stop.ask()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, answer) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
