@@ -91,8 +91,8 @@ def write_crop(
     for centre_x, centre_y, label in rows:
         colour = POSITIVE_RGB if label == POSITIVE else NEGATIVE_RGB
         place = 2 * centre_x, 2 * centre_y
-        draw.circle(place, radius + 2, outline=(255, 255, 255), width=7)
-        draw.circle(place, radius, outline=colour, width=4)
+        draw.circle(place, radius + 3, outline=(255, 255, 255), width=11)
+        draw.circle(place, radius, outline=colour, width=6)
     picture = picture.resize((box.width, box.height), Image.Resampling.LANCZOS)
     bar = max(8, round(50.0 / mpp_um))
     draw_bar(ImageDraw.Draw(picture), box.width - bar - 12, box.height - 14, bar, "50 um")

@@ -29,7 +29,7 @@ INDEX_SCALE_PCT = 50.0
 """The overlay's colours end here, the same on every slide so that slides can be compared."""
 
 _BIN_PX = 5
-_LEGEND_PX = 64
+_LEAST_WIDTH_PX = 760
 _INK = (40, 40, 40)
 _INDEX_COLOURS = np.array([NEGATIVE_RGB, (247, 230, 150), POSITIVE_RGB], dtype=np.float64)
 
@@ -99,7 +99,7 @@ def write_overlay(
         picture = _with_index(picture, x, y, points.label)
     _draw_outline(picture, mask, scale)
     um_per_px = mpp_um / scale[0]
-    save_picture(path, _with_legend(picture, points, um_per_px, dots=dots), quality=88)
+    save_picture(path, _with_legend(picture, points, um_per_px, dots=dots), quality=82)
 
 
 def jpeg_bytes(picture: Image.Image, *, quality: int) -> bytes:
@@ -119,6 +119,7 @@ def embedded_jpeg(path: Path, *, side_px: int, most_bytes: int) -> bytes:
         The file is missing or no picture.
     """
     with Image.open(path) as opened:
+        opened.draft("RGB", (side_px, side_px))  # decodes no more than is needed
         picture = opened.convert("RGB")
     side = side_px
     while True:
@@ -141,9 +142,11 @@ def save_picture(path: Path, picture: Image.Image, *, quality: int) -> None:
     write_bytes_atomic(path, jpeg_bytes(picture, quality=quality))
 
 
-def draw_bar(draw: ImageDraw.ImageDraw, left: int, top: int, length: int, word: str) -> None:
+def draw_bar(
+    draw: ImageDraw.ImageDraw, left: int, top: int, length: int, word: str, *, text_px: int = 15
+) -> None:
     """Draw a scale bar with its length above it."""
-    font = ImageFont.load_default(15)
+    font = ImageFont.load_default(text_px)
     draw.rectangle((left, top, left + length, top + 4), fill=_INK, outline=(255, 255, 255))
     draw.text(
         (left + length / 2, top - 3),
@@ -233,48 +236,49 @@ def _draw_outline(
 def _with_legend(
     picture: Image.Image, points: CellPoints, um_per_px: float, *, dots: bool
 ) -> Image.Image:
-    width = max(picture.width, 760)
-    whole = Image.new("RGB", (width, picture.height + _LEGEND_PX), (255, 255, 255))
+    width = max(picture.width, _LEAST_WIDTH_PX)
+    # readable when the picture is shown at half its size
+    text_px = max(16, width // 56)
+    height = 3 * text_px
+    whole = Image.new("RGB", (width, picture.height + height), (255, 255, 255))
     whole.paste(picture, (0, 0))
     draw = ImageDraw.Draw(whole)
-    font = ImageFont.load_default(18)
-    middle = picture.height + _LEGEND_PX // 2
-    draw.line([(16, middle), (44, middle)], fill=OUTLINE_RGB, width=3)
-    draw.text((52, middle), "tissue", fill=_INK, font=font, anchor="lm")
+    font = ImageFont.load_default(text_px)
+    middle, place = picture.height + height // 2, text_px
+    draw.line([(place, middle), (place + 1.5 * text_px, middle)], fill=OUTLINE_RGB, width=4)
+    place = _write(draw, font, place + 2 * text_px, middle, "tissue")
     if dots:
-        place = 130
         for word, count, colour in (
             ("positive", points.positive, POSITIVE_RGB),
             ("negative", points.negative, NEGATIVE_RGB),
         ):
-            draw.circle((place, middle), 7, fill=colour)
-            text = f"{word} {count:,}"
-            draw.text((place + 14, middle), text, fill=_INK, font=font, anchor="lm")
-            place += 40 + round(draw.textlength(text, font=font))
+            draw.circle((place + text_px / 2, middle), 0.4 * text_px, fill=colour)
+            place = _write(draw, font, place + round(1.3 * text_px), middle, f"{word} {count:,}")
     else:
-        _draw_index_scale(whole, draw, 130, middle, font)
-    length_um = _round_length(0.18 * width * um_per_px)
+        place = _write(draw, font, place, middle, "local Ki-67 index:  0 %") - text_px // 2
+        ramp = _index_colour(np.linspace(0, INDEX_SCALE_PCT, 7 * text_px))
+        scale = np.repeat(np.rint(ramp).astype(np.uint8)[None], text_px, axis=0)
+        whole.paste(Image.fromarray(scale), (place, middle - text_px // 2))
+        words = f"{INDEX_SCALE_PCT:g} % and more"
+        _write(draw, font, place + round(7.5 * text_px), middle, words)
+    length_um = _round_length(0.15 * width * um_per_px)
     word = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
     bar = round(length_um / um_per_px)
-    draw_bar(draw, width - bar - 16, middle + 14, bar, word)
+    draw_bar(draw, width - bar - text_px, middle + text_px // 2, bar, word, text_px=text_px)
     return whole
 
 
-def _draw_index_scale(
-    whole: Image.Image,
+def _write(
     draw: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     left: int,
     middle: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    text = "local Ki-67 index:  0 %"
+    text: str,
+) -> int:
+    """Write a word of the legend; return where the next may begin."""
     draw.text((left, middle), text, fill=_INK, font=font, anchor="lm")
-    start = left + round(draw.textlength(text, font=font)) + 10
-    ramp = _index_colour(np.linspace(0, INDEX_SCALE_PCT, 160))
-    bar = np.repeat(np.rint(ramp).astype(np.uint8)[None], 16, axis=0)
-    whole.paste(Image.fromarray(bar), (start, middle - 8))
-    words = f"{INDEX_SCALE_PCT:g} % and more"
-    draw.text((start + 170, middle), words, fill=_INK, font=font, anchor="lm")
+    gap = draw.textlength("mm", font=font)
+    return left + round(draw.textlength(text, font=font) + gap)
 
 
 def _round_length(most_um: float) -> float:
