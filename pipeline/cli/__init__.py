@@ -30,7 +30,7 @@ COMMANDS = {
         "pipeline.cli.run:run",
         "Score slides: files, folders and globs in, one folder a slide out.",
     ),
-    "report": ("pipeline.cli.report:report", "Build the HTML report again."),
+    "report": ("pipeline.cli.report:report", "Build report and QuPath project again."),
     "synth": (
         "pipeline.cli.synth:synth",
         "Write a slide whose cells are known, and the truth beside it.",
