@@ -2,12 +2,12 @@
 
 import shutil
 
-from pipeline import __version__
+from pipeline import RESULTS_VERSION, __version__
 from pipeline.config import digest
 from pipeline.io.results import DONE_NAME, SCORE_NAME, write_done, write_score
 from pipeline.io.score import Provenance, ScoreRecord, SlideIdentity
 from pipeline.model.card import ModelCard
-from pipeline.run.job import RESULTS_VERSION, CellRule, SlideJob
+from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.plan import StaleWorkError, read_key, read_plan, utc_now, work_folder
 
 

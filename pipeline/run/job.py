@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import RESULTS_VERSION
 from pipeline.config import RunConfig, digest
 from pipeline.core.ccls import window_side
 from pipeline.model.card import ModelCard
-
-RESULTS_VERSION = 1
-"""Raised only when the same slide, model and settings can give other results than before."""
 
 Key = dict[str, str]
 """Named parts as text, so that a difference can be named."""
