@@ -123,6 +123,9 @@ def quarter(rows: U8) -> U8:
     # In pieces that stay in the cache, and whole numbers: 16 * 255 fits in 16 bits.
     for left in range(0, rows.shape[1], 1024):
         part = rows[:, left : left + 1024]
+        if _one_colour(part):
+            out[:, left // FACTOR : (left + part.shape[1]) // FACTOR] = part[0, 0]
+            continue
         total = part[0::4].astype(np.uint16)
         for step in (1, 2, 3):
             total += part[step::4]
@@ -169,6 +172,14 @@ def _tags(mpp_um: float, quality: int) -> dict[str, Any]:
         "software": False,
         "metadata": None,
     }
+
+
+def _one_colour(part: U8) -> bool:
+    """Whether every pixel equals its left neighbour, and the first column the first pixel."""
+    flat = part.reshape(part.shape[0], -1)
+    if not (flat[0, 3:] == flat[0, :-3]).all():
+        return False
+    return bool((flat[:, 3:] == flat[:, :-3]).all() and (flat[:, :3] == flat[0, :3]).all())
 
 
 class _Rows:
@@ -219,7 +230,7 @@ class _TileEncoder:
             whole[: tile.shape[0], : tile.shape[1]] = tile
             tile = whole
         colour = tile[0, 0].tobytes()
-        plain = bool((tile[0] == tile[0, 0]).all() and (tile == tile[0, 0]).all())
+        plain = _one_colour(tile)
         if plain and colour in self._plain:
             return self._plain[colour]
         coded = imagecodecs.jpeg8_encode(

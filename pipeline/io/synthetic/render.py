@@ -42,14 +42,11 @@ def render_with_nuclei(
     scene: Scene, x_px: int, y_px: int, width: int, height: int, mpp_um: float
 ) -> tuple[NDArray[np.uint8], Nuclei]:
     """Paint a rectangle and return the nuclei whose centres lie in it; see `render_rectangle`."""
-    sigma_px = scene.style.blur_um / mpp_um
-    pad = int(np.ceil(3.0 * sigma_px)) + 1
-    reach_px = pad + MAX_LENGTH_UM / mpp_um
-    x_um, y_um = x_px * mpp_um, y_px * mpp_um
-    span_um = (width * mpp_um, height * mpp_um)
-    if scene.is_glass(x_um, y_um, *span_um, reach_um=reach_px * mpp_um + 1.0):
+    if is_glass(scene, x_px, y_px, width, height, mpp_um):
         image = np.broadcast_to(glass_rgb(scene.style), (height, width, 3)).copy()
         return image, NO_NUCLEI
+    pad, sigma_px = _padding(scene, mpp_um)
+    reach_px = pad + MAX_LENGTH_UM / mpp_um
     planes = _background(scene, x_px - pad, y_px - pad, width + 2 * pad, height + 2 * pad, mpp_um)
     nuclei = scene.nuclei_in(
         (x_px - reach_px) * mpp_um,
@@ -59,7 +56,22 @@ def render_with_nuclei(
     )
     draw_nuclei(planes[0], planes[1], nuclei, scene.style, (x_px - pad, y_px - pad, mpp_um))
     image = _camera(scene, planes, x_px, y_px, pad, sigma_px)
-    return image, nuclei.inside(x_um, y_um, (x_px + width) * mpp_um, (y_px + height) * mpp_um)
+    return image, nuclei.inside(
+        x_px * mpp_um, y_px * mpp_um, (x_px + width) * mpp_um, (y_px + height) * mpp_um
+    )
+
+
+def is_glass(scene: Scene, x_px: int, y_px: int, width: int, height: int, mpp_um: float) -> bool:
+    """Whether a rectangle is empty glass for certain, so that it need not be rendered."""
+    reach_um = _padding(scene, mpp_um)[0] * mpp_um + MAX_LENGTH_UM + 1.0
+    corner = (x_px * mpp_um, y_px * mpp_um)
+    return scene.is_glass(*corner, width * mpp_um, height * mpp_um, reach_um=reach_um)
+
+
+def _padding(scene: Scene, mpp_um: float) -> tuple[int, float]:
+    """Pixels that the blur needs on every side, and its standard deviation in pixels."""
+    sigma_px = scene.style.blur_um / mpp_um
+    return int(np.ceil(3.0 * sigma_px)) + 1, sigma_px
 
 
 def _background(

@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from pipeline.errors import ConfigError
 from pipeline.io.synthetic.noise import F32, F64
 from pipeline.io.synthetic.ranges import DEMO_RANGES, SynthRanges, draw_style, glass_rgb
-from pipeline.io.synthetic.render import render_rectangle, render_with_nuclei
+from pipeline.io.synthetic.render import is_glass, render_rectangle, render_with_nuclei
 from pipeline.io.synthetic.scene import NO_NUCLEI, TUMOUR, Nuclei, Scene
 
 BLOCK_PX = 1024
@@ -94,9 +94,13 @@ class SyntheticSlide:
     def rows(self, y: int, count: int) -> tuple[NDArray[np.uint8], Nuclei]:
         """Full-width rows, uint8 (count, width, 3), and all nuclei centred in them."""
         image = np.empty((count, self.width, 3), np.uint8)
+        image[0] = self.glass
+        image[1:] = image[0]
         parts = [NO_NUCLEI]
         for x in range(0, self.width, BLOCK_PX):
             width = min(BLOCK_PX, self.width - x)
+            if is_glass(self.scene, x, y, width, count, self.mpp_um):
+                continue
             block, nuclei = render_with_nuclei(self.scene, x, y, width, count, self.mpp_um)
             image[:, x : x + width] = block
             parts.append(nuclei)
