@@ -1,1 +1,1 @@
-"""Files in, values out: slides, planes, cells, heatmaps, results. The only room with openslide, zarr, shapely."""
+"""Files in, values out. The only room with openslide, tiffslide, zarr, geopandas and shapely."""
