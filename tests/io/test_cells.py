@@ -21,6 +21,7 @@ from pipeline.io.cells import (
     write_cells,
     write_cells_geojson,
 )
+from pipeline.io.cells_frame import read_cells_frame
 from tests.io.qupath_contract import check_file, read_features
 
 
@@ -58,7 +59,7 @@ def test_cells_come_back_bit_for_bit(
 def test_geopandas_reads_points_without_a_coordinate_system(tmp_path: Path) -> None:
     points = random_cells(1000)
     write_cells(tmp_path / "cells.parquet", points, {})
-    frame = geopandas.read_parquet(tmp_path / "cells.parquet")
+    frame = read_cells_frame(tmp_path / "cells.parquet")
     assert frame.crs is None
     assert set(frame.geom_type) == {"Point"}
     assert np.array_equal(frame.geometry.x, points.x_l0)
