@@ -14,11 +14,11 @@ from pipeline.io.cells import write_cells, write_cells_geojson
 from pipeline.io.crops import choose_crops, write_crop
 from pipeline.io.density import write_density
 from pipeline.io.heatmap import finish_heatmap
-from pipeline.io.pictures import write_overlay
 from pipeline.io.plane import SlidePlane
 from pipeline.io.slides import open_slide
 from pipeline.model.card import ModelCard
 from pipeline.run.job import CellRule, SlideJob
+from pipeline.run.picture import draw_overlay
 from pipeline.run.plan import HEATMAP_NAME, Plan, Tissue
 from pipeline.run.settle import SlideCells
 
@@ -59,14 +59,7 @@ def write_outputs(
         mpp_um=card.mpp_um,
         ome_zarr=job.config.heatmap.ome_zarr,
     )
-    write_overlay(
-        folder / "overlay.jpg",
-        tissue.thumbnail,
-        plan.overview,
-        mask=tissue.mask,
-        points=found.cells,
-        mpp_um=plan.tissue_um_per_px,
-    )
+    draw_overlay(folder, plan, tissue, found.cells)
     _write_crops(job, card, plan, found)
 
 

@@ -60,6 +60,8 @@ class Plan:
     """The model frame."""
     overview: PlaneFrame
     """The frame of the tissue mask; same origin."""
+    picture: PlaneFrame
+    """The frame of the thumbnail; a whole number of times finer than the mask's."""
     tissue_um_per_px: float
     tissue_mm2: float
     core_px: int
@@ -97,7 +99,7 @@ class Tissue:
     tiles: NDArray[np.bool_]
     """``(rows, cols)`` of the lattice: the tiles to predict."""
     thumbnail: NDArray[np.uint8]
-    """``(H, W, 3)`` RGB of the overview, empty where only the masks were asked for."""
+    """``(H, W, 3)`` RGB, pixels of the plan's picture, empty where only masks were asked."""
 
 
 def work_folder(slide_folder: Path) -> Path:
@@ -145,13 +147,14 @@ def read_plan(work: Path) -> Plan:
             "slide": SlideFacts(**slide),
             "frame": PlaneFrame(**stored["frame"]),
             "overview": PlaneFrame(**stored["overview"]),
+            "picture": PlaneFrame(**stored["picture"]),
             "regions": tuple(stored["regions"]),
         }
     )
 
 
 def write_tissue(work: Path, tissue: Tissue) -> None:
-    """Write masks and overview in one step."""
+    """Write masks and picture in one step."""
     with atomic_path(work / "tissue.npz") as partial, partial.open("wb") as stream:
         np.savez_compressed(
             stream,
@@ -201,7 +204,7 @@ def utc_now() -> str:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:  # only a damaged disk leaves half a file under its final name
         return None

@@ -1,6 +1,7 @@
 """The prepare task: what is this slide, is it done, where is its tissue, what to predict."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from pipeline.core.tissue import TissueMask, detect_tissue
 from pipeline.errors import UnreadableSlideError
 from pipeline.io.fingerprint import fingerprint
 from pipeline.io.heatmap import create_heatmap
-from pipeline.io.pictures import write_overlay, write_thumbnail
+from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
 from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
 from pipeline.io.results import SCORE_NAME, check_done, read_score
 from pipeline.io.slides import SlideReader, open_slide
 from pipeline.model.card import ModelCard, load_card
 from pipeline.run.job import CellRule, Key, SlideJob, changed_parts, prediction_key, score_key
+from pipeline.run.picture import draw_overlay, read_picture
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
@@ -134,19 +136,21 @@ def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
         check_against_model(resolution, card.mpp_um, name=reader.name)
         overview = read_overview(reader, resolution, mpp_um=job.config.tissue.mpp)
         plan, tissue = _lay_out(job, card, key, content, reader, resolution, overview)
+        picture = read_picture(
+            reader,
+            resolution,
+            overview,
+            mpp_um=job.config.tissue.mpp,
+            finest_um=card.mpp_um,
+        )
     finally:
         reader.close()
     work = work_folder(job.folder)
     # seen before the first prediction: a wrong mask shows early
-    write_thumbnail(job.folder / "thumbnail.jpg", overview.rgb)
-    write_overlay(
-        job.folder / "overlay.jpg",
-        overview.rgb,
-        overview.frame,
-        mask=tissue.mask,
-        points=CellPoints.empty(),
-        mpp_um=job.config.tissue.mpp,
-    )
+    plan = replace(plan, picture=picture.frame)
+    tissue = replace(tissue, thumbnail=picture.rgb)
+    write_thumbnail(job.folder / "thumbnail.jpg", picture.rgb)
+    draw_overlay(job.folder, plan, tissue, CellPoints.empty())
     write_tissue(work, tissue)
     _create_heatmap(job, card, plan)
     write_plan(work, plan)
@@ -180,6 +184,7 @@ def _lay_out(
         slide=_facts(job, content, reader, resolution),
         frame=frame,
         overview=overview.frame,
+        picture=overview.frame,
         tissue_um_per_px=mask.um_per_px,
         tissue_mm2=mask.area_mm2,
         core_px=lattice.core,
