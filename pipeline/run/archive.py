@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.errors import InterruptedRunError, ModelError, OutputError, PipelineError
+from pipeline.errors import ConfigError, InterruptedRunError, ModelError, OutputError, PipelineError
 from pipeline.io.files import make_folder
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
@@ -154,7 +154,9 @@ class _Archive:
                         emit=self._emit,
                     ).run()
                     return
-            except SchedulerLostError as error:
+            except (SchedulerLostError, ConfigError) as error:
+                if isinstance(error, ConfigError) and not losses:
+                    raise  # it was never there
                 losses += 1
                 if losses > self._config.cluster.retries:
                     raise InterruptedRunError(

@@ -139,7 +139,7 @@ def _local(settings: ClusterSettings) -> Iterator[Client]:
     # dead workers are the driver's to report, in one line, not dask's in twenty
     with (
         dask.config.set(dask_settings),
-        _environment_kept(_WORKER_ENVIRONMENT),
+        _environment_kept(),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -166,14 +166,12 @@ def _dashboard_address() -> str:
 
 
 @contextlib.contextmanager
-def _environment_kept(names: dict[str, str]) -> Iterator[None]:
+def _environment_kept() -> Iterator[None]:
     """Undo what dask's nannies write into this process's environment for their children."""
-    before = {name: os.environ.get(name) for name in names}
+    before = dict(os.environ)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)

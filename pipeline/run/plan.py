@@ -134,23 +134,19 @@ def read_plan(work: Path) -> Plan:
     Raises
     ------
     StaleWorkError
-        There is none.
+        There is none, or an earlier version of the program made it.
     """
-    stored = _read_json(work / "plan.json")
-    if stored is None:
-        raise StaleWorkError(f"{work.parent.name}: no plan; run again")
-    slide = stored["slide"]
-    slide["bounds"], slide["mpp"] = tuple(slide["bounds"]), tuple(slide["mpp"])
-    return Plan(
-        **stored
-        | {
-            "slide": SlideFacts(**slide),
-            "frame": PlaneFrame(**stored["frame"]),
-            "overview": PlaneFrame(**stored["overview"]),
-            "picture": PlaneFrame(**stored["picture"]),
-            "regions": tuple(stored["regions"]),
-        }
-    )
+    try:
+        stored = _read_json(work / "plan.json") or {}
+        slide = stored["slide"]
+        slide["bounds"], slide["mpp"] = tuple(slide["bounds"]), tuple(slide["mpp"])
+        return Plan(
+            **stored
+            | {name: PlaneFrame(**stored[name]) for name in ("frame", "overview", "picture")}
+            | {"slide": SlideFacts(**slide), "regions": tuple(stored["regions"])}
+        )
+    except (KeyError, TypeError) as error:
+        raise StaleWorkError(f"{work.parent.name}: no plan of this version; run again") from error
 
 
 def write_tissue(work: Path, tissue: Tissue) -> None:
