@@ -1,0 +1,79 @@
+"""The cluster stays on this machine and leaves the driver's process as it was."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import ClusterSettings
+from pipeline.errors import ConfigError
+from pipeline.run.cluster import connect, local_workers, scheduler_address, worker_count
+from tests.run.small_slides import children
+
+LISTENING = "0A"
+LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Local addresses (hex, as the kernel writes them) that processes listen on."""
+    inodes = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == LISTENING and columns[9] in inodes:
+                found.add(columns[1].split(":")[0])
+    return found
+
+
+def test_an_own_cluster_listens_on_loopback_only_and_restores_the_environment() -> None:
+    before = dict(os.environ)
+    with connect(ClusterSettings(workers=2, dashboard=True)) as client:
+        assert worker_count(client) == 2
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        threads = client.run(os.environ.get, "OMP_NUM_THREADS")
+        assert set(threads.values()) == {"1"}
+        addresses = listening({os.getpid(), *children(os.getpid())})
+    assert addresses
+    assert addresses <= LOOPBACK
+    assert dict(os.environ) == before
+
+
+def test_workers_are_as_many_as_the_cores_carry() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert 1 <= local_workers(ClusterSettings()) <= cores
+    assert local_workers(ClusterSettings(threads=cores)) == 1
+    assert local_workers(ClusterSettings(workers=7)) == 7
+
+
+def test_addresses_on_this_machine_and_tls_addresses_are_taken() -> None:
+    assert scheduler_address("127.0.0.1:8786") == "tcp://127.0.0.1:8786"
+    assert scheduler_address("tcp://localhost:8786") == "tcp://localhost:8786"
+    assert scheduler_address("tls://cluster.example:8786") == "tls://cluster.example:8786"
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.7:8786", "cluster.example:8786"])
+def test_a_network_without_tls_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="without TLS"):
+        scheduler_address(address)
+
+
+def test_a_scheduler_file_is_read_and_held_to_the_same_rule(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_text(json.dumps({"address": "tcp://127.0.0.1:8786"}))
+    assert scheduler_address(str(file)) == "tcp://127.0.0.1:8786"
+    file.write_text(json.dumps({"address": "tcp://10.0.0.7:8786"}))
+    with pytest.raises(ConfigError, match="without TLS"):
+        scheduler_address(str(file))
+    file.write_text("no address")
+    with pytest.raises(ConfigError, match="no scheduler file"):
+        scheduler_address(str(file))
