@@ -38,7 +38,9 @@ def choose_crops(
     """
     x, y = frame.from_l0(points.x_l0, points.y_l0)
     order = np.random.default_rng(seed).permutation(len(points))
-    sorts = (("dense", _dense_centres(x, y, side_px)), ("random", [(x[i], y[i]) for i in order]))
+    # one at a time: a list of all would take more memory than the cells themselves
+    random = ((float(x[row]), float(y[row])) for row in order)
+    sorts = (("dense", iter(_dense_centres(x, y, side_px))), ("random", random))
     chosen: list[tuple[str, Box]] = []
     for sort, centres in sorts:
         count = 0
