@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -50,7 +51,9 @@ def slide_line(record: SlideRecord) -> str:
     """One line of a finished slide: name, status, index with its interval, counts, seconds."""
     score = record.score
     if record.failed:
-        return f"{record.name}: {_status(record)}: {score.reason}"
+        # the reason names the file, and so does the line
+        reason = (score.reason or "").removeprefix(f"{PurePosixPath(record.name).name}: ")
+        return f"{record.name}: {_status(record)}: {reason}"
     parts = [f"{record.name}: {_status(record)}", index_text(score)]
     if score.counts.total is not None:
         parts.append(f"{score.counts.positive:,} positive + {score.counts.negative:,} negative")

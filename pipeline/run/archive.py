@@ -142,7 +142,8 @@ class _Archive:
         losses = 0
         while True:
             try:
-                with connect(self._config.cluster) as client:
+                device = self._config.prediction.device
+                with connect(self._config.cluster, device=device) as client:
                     link = str(client.dashboard_link) if self._config.cluster.dashboard else ""
                     self._emit(Event("run_started", total=len(self._slides), message=link))
                     Driver(

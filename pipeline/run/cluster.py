@@ -23,6 +23,9 @@ DASHBOARD_PORT = 8787
 WORKER_BYTES = 3 * 2**29
 """Memory a worker needs for torch, one region of pixels and its heatmap: 1.5 GiB."""
 
+CUDA_WORKERS = 2
+"""Workers that share a device by default: one reads while the other predicts."""
+
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # Results are tiny, so spilling could only hide a leak; a pause or a restart shows it.
@@ -57,20 +60,25 @@ class _LeaveSignalsToDriver(WorkerPlugin):
 
 
 @contextlib.contextmanager
-def connect(settings: ClusterSettings) -> Iterator[Client]:
+def connect(settings: ClusterSettings, *, device: str = "cpu") -> Iterator[Client]:
     """Yield a client of the cluster the settings name; an own cluster is closed afterwards.
+
+    Parameters
+    ----------
+    device
+        What the workers of an own cluster predict on.
 
     Raises
     ------
     ConfigError
         The scheduler does not answer, or is reached over a network without TLS.
     """
-    if settings.scheduler is not None:
-        with _remote(settings.scheduler) as client:
-            yield client
+    if settings.scheduler is None:
+        chosen = _local(settings, local_workers(settings, device=device))
     else:
-        with _local(settings) as client:
-            yield client
+        chosen = _remote(settings.scheduler)
+    with _quiet(), chosen as client:
+        yield client
 
 
 def worker_count(client: Client) -> int:
@@ -78,12 +86,14 @@ def worker_count(client: Client) -> int:
     return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def local_workers(settings: ClusterSettings) -> int:
-    """Worker processes of an own cluster: as many as cores and memory carry."""
+def local_workers(settings: ClusterSettings, *, device: str = "cpu") -> int:
+    """Worker processes of an own cluster: as many as cores, memory and device carry."""
     if settings.workers is not None:
         return settings.workers
-    cores = len(os.sched_getaffinity(0)) // settings.threads
-    return max(1, min(cores, int(MEMORY_LIMIT // WORKER_BYTES)))
+    most = len(os.sched_getaffinity(0)) // settings.threads
+    if device != "cpu":
+        most = min(most, CUDA_WORKERS)
+    return max(1, min(most, int(MEMORY_LIMIT // WORKER_BYTES)))
 
 
 def scheduler_address(scheduler: str) -> str:
@@ -130,13 +140,11 @@ def _remote(scheduler: str) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _local(settings: ClusterSettings) -> Iterator[Client]:
-    workers = local_workers(settings)
+def _local(settings: ClusterSettings, workers: int) -> Iterator[Client]:
     dask_settings = _DASK_SETTINGS | {
         "distributed.scheduler.allowed-failures": settings.allowed_failures,
         "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
     }
-    # dead workers are the driver's to report, in one line, not dask's in twenty
     with (
         dask.config.set(dask_settings),
         _environment_kept(),
@@ -154,6 +162,20 @@ def _local(settings: ClusterSettings) -> Iterator[Client]:
         Client(cluster, timeout=CONNECT_S, set_as_default=False) as client,
     ):
         yield client
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence dask's own log: lost workers and schedulers are the driver's to tell, in a line."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _dashboard_address() -> str:

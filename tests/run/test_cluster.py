@@ -52,7 +52,8 @@ def test_workers_are_as_many_as_the_cores_carry() -> None:
     cores = len(os.sched_getaffinity(0))
     assert 1 <= local_workers(ClusterSettings()) <= cores
     assert local_workers(ClusterSettings(threads=cores)) == 1
-    assert local_workers(ClusterSettings(workers=7)) == 7
+    assert local_workers(ClusterSettings(), device="cuda") <= 2
+    assert local_workers(ClusterSettings(workers=7), device="cuda") == 7
 
 
 def test_addresses_on_this_machine_and_tls_addresses_are_taken() -> None:

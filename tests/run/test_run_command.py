@@ -90,7 +90,7 @@ def test_json_is_one_object_a_slide_and_nothing_else(
 def test_a_failed_slide_is_exit_code_1(tmp_path: Path, slide: Path, flags: list[str]) -> None:
     result = run(slide.with_name("missing.tif"), "--out", tmp_path, *flags)
     assert result.exit_code == 1
-    assert "missing.tif: failed: missing.tif" in result.stderr
+    assert "missing.tif: failed: missing.tif cannot be read" in result.stderr
 
 
 def test_an_unknown_setting_names_the_nearest(tmp_path: Path, slide: Path) -> None:
