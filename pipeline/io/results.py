@@ -255,7 +255,9 @@ def _cell(column: str, value: Any) -> Any:
 def _result_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if parts[0] in {WORK_NAME, DONE_NAME} or path.name.endswith(PARTIAL_SUFFIX):
+        if parts[0] in {WORK_NAME, DONE_NAME}:
+            continue
+        if any(part.endswith(PARTIAL_SUFFIX) for part in parts):
             continue
         if path.is_file() and not path.is_symlink():
             yield path

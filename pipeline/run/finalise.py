@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SlideChangedError, UnreadableSlideError
+from pipeline.io.files import sweep_partial
 from pipeline.io.results import DONE_NAME, SCORE_NAME, write_done, write_score
 from pipeline.model.card import load_card
 from pipeline.run.job import CellRule, SlideJob
@@ -44,6 +45,7 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     _check_unreadable(job, plan, found)
     if content_of(job) != plan.slide.fingerprint:
         raise SlideChangedError(f"{job.name}: the file changed while it was read; run again")
+    sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
     write_outputs(job, card, plan, tissue, found)
     score = score_slide(job, card, plan, tissue, found)
     write_score(job.folder / SCORE_NAME, score)

@@ -96,6 +96,13 @@ def test_workers_killed_on_the_way_change_nothing(
     assert result_bytes(tmp_path) == result_bytes(reference)
 
 
+def plant_half_written(folder: Path) -> None:
+    """What a worker leaves that is killed while it writes."""
+    (folder / ".0123abcd.partial" / "0").mkdir(parents=True)
+    (folder / ".0123abcd.partial" / "0" / "zarr.json").write_text("{")
+    (folder / ".4567cdef.partial").write_text("half")
+
+
 def test_a_killed_driver_is_resumed_without_doing_a_region_twice(
     tmp_path: Path, slides: Path, configure: Configure, scheduler: str, reference: Path
 ) -> None:
@@ -105,6 +112,7 @@ def test_a_killed_driver_is_resumed_without_doing_a_region_twice(
     run.communicate()
     assert gone(workers, within_s=60)
     kept = len(region_files(tmp_path))
+    plant_half_written(next((tmp_path / "slides").glob("first-*")))
     events = resumed(slides, tmp_path, configure(scheduler, "prediction.region_tiles=1"))
     begun = [event for event in events if event.kind == "slide_started"]
     computed = sum(event.kind == "region_done" for event in events)
