@@ -11,8 +11,8 @@ from pipeline.train.evaluate import FoundCells, evaluate_points
 from pipeline.train.fields import Field
 from pipeline.train.prediction import Predict, candidates
 
-THRESHOLDS = tuple(round(0.06 + 0.02 * step, 2) for step in range(43))
-"""Absolute peak heights tried, 0.06 (the paper's value) to 0.90."""
+THRESHOLDS = tuple(round(0.02 + 0.02 * step, 2) for step in range(45))
+"""Absolute peak heights tried, 0.02 to 0.90; 0.06 is the paper's."""
 
 
 @dataclass(frozen=True, slots=True)
