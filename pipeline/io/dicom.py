@@ -37,12 +37,14 @@ def series_members(path: Path) -> list[Path]:
     return [p for p in beside if p == path or series_uid(p) == uid]
 
 
-def first_of_series(paths: Sequence[Path]) -> list[Path]:
-    """List one file a series: the first in sorted order of those given."""
-    first: dict[tuple[Path, str], Path] = {}
+def largest_of_series(paths: Sequence[Path]) -> list[Path]:
+    """List one file a series: the largest, which is no label, and the first of equals."""
+    largest: dict[tuple[Path, str], Path] = {}
     for path in sorted(paths):
-        first.setdefault((path.parent, series_uid(path) or path.name), path)
-    return list(first.values())
+        series = (path.parent, series_uid(path) or path.name)
+        if series not in largest or path.stat().st_size > largest[series].stat().st_size:
+            largest[series] = path
+    return list(largest.values())
 
 
 def _is_dicom_name(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Find slides: files, folders and globs in; one entry a slide out, however many files it has.
 
 A MIRAX slide is its ``.mrxs`` file (its folder is skipped), a DICOM slide is one series,
-represented by its first file. Whether an entry can be read is found out when it is opened: a text
+represented by its largest file. Whether an entry can be read is found out when it is opened: a text
 renamed ``.svs`` is listed here and fails there, with its reason in the results.
 """
 
@@ -14,7 +14,7 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ConfigError
-from pipeline.io.dicom import first_of_series, series_members
+from pipeline.io.dicom import largest_of_series, series_members
 from pipeline.io.slides import SUFFIXES
 
 _LONGEST_STEM = 80
@@ -113,7 +113,7 @@ def _walked(folder: Path) -> list[tuple[Path, PurePosixPath]]:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in stems)
         files = [Path(top, name) for name in sorted(names) if _is_slide_name(name)]
         dicom = [path for path in files if path.suffix.lower() == ".dcm"]
-        slides += [path for path in files if path not in set(dicom)] + first_of_series(dicom)
+        slides += [path for path in files if path not in set(dicom)] + largest_of_series(dicom)
     return [(path, PurePosixPath(path.relative_to(folder).as_posix())) for path in slides]
 
 

@@ -482,7 +482,7 @@ def test_two_series_in_one_folder_are_two_slides(
     dicom("--prefix", "b", "--seed", "1", folder=tmp_path)
     (tmp_path / "notes.txt").write_text("x")
     slides = discover([tmp_path])
-    assert [slide.relative for slide in slides] == ["alabel.dcm", "blabel.dcm"]
+    assert [slide.relative for slide in slides] == ["alevel0.dcm", "blevel0.dcm"]
     assert [open_slide(slide.path).size for slide in slides] == [(1500, 1100)] * 2
     assert discover([tmp_path / "alevel0.dcm", tmp_path])[0] == slides[0]
 
