@@ -96,7 +96,7 @@ def _matched(path: Path) -> list[tuple[Path, PurePosixPath]]:
 
 
 def _represented(path: Path) -> Path:
-    return series_members(path)[0] if path.suffix.lower() == ".dcm" else path
+    return largest_of_series(series_members(path))[0] if path.suffix.lower() == ".dcm" else path
 
 
 def _searched(folder: Path, text: str | Path) -> list[tuple[Path, PurePosixPath]]:
