@@ -9,11 +9,10 @@ import logging
 import sys
 from pathlib import Path
 
-from pipeline.report.html import write_report
-
 from pipeline.cli import exit_code
 from pipeline.config import load_config
 from pipeline.errors import PipelineError
+from pipeline.report.html import write_report
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
 

@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-from pipeline.report.html import write_report
-
 from pipeline.config import load_config
+from pipeline.report.html import write_report
 from pipeline.run.archive import run_archive
 
 

@@ -1,5 +1,6 @@
 """Every recipe runs on a small slide, as a person would run it."""
 
+import csv
 import json
 import os
 import subprocess
@@ -12,6 +13,31 @@ from tests.run.small_slides import stained_tissue, write_slide
 from tests.run.tiny_network import save_tiny_network
 
 ROOT = Path(__file__).resolve().parents[2]
+
+SHORT_TRAINING = """
+architecture = "m_hrnet_tiny"
+crop_px = 64
+batch = 1
+steps = 2
+validate_every = 1
+[card]
+name = "tiny"
+population = "synthetic nuclei"
+caveat = "a test"
+licence = "none"
+halo_px = 32
+""" + "".join(
+    f"""
+[[{role}]]
+name = "fields"
+kind = "synthetic"
+mpp_um = 0.5
+size_px = 96
+count = 1
+seed = {seed}
+"""
+    for seed, role in enumerate(("training", "validation", "held_out"))
+)
 
 
 def recipe(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -85,3 +111,29 @@ def test_nightly_archive_tells_a_wrong_setting_in_one_line(tmp_path: Path, archi
     assert wrong.returncode == 2
     assert "did you mean cluster.workers?" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_cohort_report_joins_the_slides_of_several_runs(
+    tmp_path: Path, archive: Path, settings: Path
+) -> None:
+    for name in ("first", "second"):
+        done = recipe("nightly_archive.py", archive, "--out", tmp_path / name, "--config", settings)
+        assert done.returncode == 0, done.stderr
+    table = tmp_path / "cohort.csv"
+    joined = recipe("cohort_report.py", tmp_path / "first", tmp_path / "second", "--table", table)
+    assert joined.returncode == 0, joined.stderr
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert [row["folder"] for row in rows] == ["first", "second"]
+    assert {row["slide"] for row in rows} == {"2026/case.tif"}
+    assert rows[0]["index_pct"] == rows[1]["index_pct"]
+
+
+def test_train_and_evaluate_leaves_a_model_and_its_figures(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.toml"
+    config.write_text(SHORT_TRAINING)
+    done = recipe("train_and_evaluate.py", config, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "tiny" / "weights.safetensors").exists()
+    figures = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert figures["fields"]["at_3.125_um"]["fields"] == 1
+    assert "| fields | 1 |" in done.stdout
