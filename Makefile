@@ -19,8 +19,9 @@ help:
 	@echo "make bench   time the kernels, then memory per cell"
 	@echo "make clean   remove .venv, caches and built files"
 
+# the real fields for comparison, where they lie beside the checkout as the tests expect them
 demo: $(VENV)/.core
-	$(BIN)/ki67 demo
+	KI67_DATA="$${KI67_DATA:-../shared/data}" $(BIN)/ki67 demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
