@@ -160,3 +160,12 @@ def test_the_models_command_lists_what_ships() -> None:
     result = CliRunner().invoke(models, ["--json"])
     assert result.exit_code == 0, result.output
     assert [card["name"] for card in json.loads(result.output)] == shipped_names()
+
+
+def test_the_number_of_threads_changes_no_bit_of_the_shipped_model() -> None:
+    folder = resolve_model("default")
+    tile = np.random.default_rng(3).integers(0, 256, (1, 320, 320, 3), dtype=np.uint8)
+    one, two = (
+        get_predictor(predictor_spec(folder, threads=threads)).predict(tile) for threads in (1, 2)
+    )
+    assert np.array_equal(one, two)
