@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -15,9 +14,7 @@ from pipeline.cli.comparison import compare
 from pipeline.cli.demo_slides import real_slides, synthetic_slide
 from pipeline.io.cells import read_cells
 from pipeline.model.card import ModelCard, load_card
-from pipeline.model.checkpoint import save_checkpoint
-from pipeline.model.registry import build_network
-from pipeline.model.spec import network_spec
+from tests.run.tiny_network import save_tiny_network
 
 SIZE = "1024"
 SOURCE = {"name": "small", "kind": "points", "path": "small", "mpp_um": 0.5, "include": ["f*"]}
@@ -26,24 +23,7 @@ SOURCE = {"name": "small", "kind": "points", "path": "small", "mpp_um": 0.5, "in
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of random weights that finds something."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    torch.manual_seed(1)
-    network = build_network(network_spec("m_hrnet_tiny")).eval()
-    card = ModelCard(
-        name="tiny",
-        spec=network.spec,
-        mpp_um=0.5,
-        threshold=2.0,
-        floor=1.0,
-        halo_px=32,
-        population="random peaks",
-        caveat="a random network for tests",
-        sources=(),
-        licence="Apache-2.0",
-        created="2026-01-01",
-    )
-    save_checkpoint(folder, network, card)
-    return folder
+    return save_tiny_network(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def demo(out: Path, model: Path) -> Result:
