@@ -80,7 +80,7 @@ def _mosaic(folder: Path, source: SourceConfig) -> DemoSlide:
     if not _made(path):
         make_folder(folder)
         click.echo(f"making {path.name}: {len(fields)} real fields", err=True)
-        write_mosaic_slide(path, fields, field_mpp_um=source.mpp_um)
+        write_mosaic_slide(path, fields, field_mpp_um=source.image_mpp_um)
     title = f"{len(fields)} real fields of {source.name} that the network never saw"
     return DemoSlide(title, path)
 

@@ -11,7 +11,23 @@ from pydantic import Field, model_validator
 from pipeline.config import Section, set_pair, validated
 from pipeline.errors import ConfigError
 
-Kind = Literal["bcdata", "shidc", "points", "synthetic"]
+Kind = Literal[
+    "bcdata",
+    "shidc",
+    "points",
+    "synthetic",
+    "qupath",
+    "masks",
+    "uw",
+    "brca_m2c",
+    "conic",
+    "ccrcc",
+    "psu",
+    "paper_points",
+]
+"""How a source's fields are stored; ``train.loaders`` reads each."""
+Meaning = Literal["positive", "negative", "cell", "other", "ignore"]
+"""What a label stands for: a class of the index, an unclassed cell, no tumour cell, nothing."""
 Role = Literal["training", "validation", "held_out"]
 
 
@@ -21,10 +37,22 @@ class SourceConfig(Section):
     name: str = Field(min_length=1)
     kind: Kind
     path: str | None = Field(None, description="absolute, or relative to the data folder")
-    mpp_um: float = Field(gt=0, description="micrometres per pixel of the stored images")
+    mpp_um: float | None = Field(
+        None, gt=0, description="micrometres per pixel of the stored images; qupath: the slide's"
+    )
     include: tuple[str, ...] = Field(("*",), description="patterns of image names, no suffix")
     exclude: tuple[str, ...] = ()
     group_size: int = Field(4, gt=0, description="images in a row that stay together (bcdata)")
+    split: str | None = Field(None, description="one official part of the set, such as test")
+    labels: dict[str, Meaning] = Field(
+        default_factory=dict, description="points, qupath: what further label words stand for"
+    )
+    slides: str | None = Field(None, description="qupath: folder of the slides; None: path")
+    masks: Literal["instances", "dark", "bright"] = Field(
+        "instances", description="masks: numbered nuclei, or nuclei dark or bright on the rest"
+    )
+    opening_px: int = Field(0, ge=0, description="masks: radius that parts touching nuclei")
+    min_area_px: int = Field(0, ge=0, description="masks: smaller pieces are no nuclei")
     weight: float = Field(1.0, gt=0, description="share of the crops")
     licence: str = Field("not stated", min_length=1)
     count: int = Field(200, gt=0, description="synthetic: fields to render")
@@ -36,7 +64,18 @@ class SourceConfig(Section):
     def _has_a_path(self) -> "SourceConfig":
         if self.kind != "synthetic" and not self.path:
             raise ValueError(f"source {self.name!r} of kind {self.kind} needs a path")
+        if self.kind != "qupath" and self.mpp_um is None:
+            raise ValueError(
+                f"source {self.name!r} needs mpp_um: images of kind {self.kind} do not tell it"
+            )
         return self
+
+    @property
+    def image_mpp_um(self) -> float:
+        """Micrometres per pixel; only a ``qupath`` source may leave them to its slides."""
+        if self.mpp_um is None:
+            raise ConfigError(f"source {self.name!r}: give mpp_um")
+        return self.mpp_um
 
 
 class CardConfig(Section):

@@ -104,9 +104,9 @@ def _synthetic(source: SourceConfig) -> list[Field]:
     ranges = TRAINING_RANGES if source.ranges == "training" else DEMO_RANGES
     fields = []
     for seed in range(source.seed, source.seed + source.count):
-        image, x_px, y_px, label = render_field(seed, source.size_px, source.mpp_um, ranges)
+        image, x_px, y_px, label = render_field(seed, source.size_px, source.image_mpp_um, ranges)
         name = f"synthetic-{seed}"
-        fields.append(Field(name, name, image, x_px, y_px, label, source.mpp_um))
+        fields.append(Field(name, name, image, x_px, y_px, label, source.image_mpp_um))
     return fields
 
 
@@ -133,7 +133,7 @@ def _field(path: Path, group: str, points: Points, source: SourceConfig) -> Fiel
     pixels, label = points
     # stored coordinates are pixel indices: the pixel's centre is half a pixel further
     x_px, y_px = pixels[:, 0] + 0.5, pixels[:, 1] + 0.5
-    return Field(path.stem, group, image, x_px, y_px, label, source.mpp_um)
+    return Field(path.stem, group, image, x_px, y_px, label, source.image_mpp_um)
 
 
 def _h5_points(path: Path, label: int) -> Points:
