@@ -1,10 +1,10 @@
-"""Areas of a slide as QuPath annotations: tissue, analysed area, hotspots, unreadable tiles."""
+"""Areas of a slide as QuPath annotations: tissue, analysed and excluded area, hotspots."""
 
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ __all__ = [
     "Area",
     "area_measurements",
     "boxes_outline",
+    "excluded_area",
+    "hotspot_area",
     "mask_outline",
     "write_areas",
 ]
@@ -29,8 +31,10 @@ AREA_CLASSES: dict[str, tuple[str, tuple[int, int, int]]] = {
     "hotspot": ("Hotspot", (240, 228, 66)),
     "unreadable": ("Unreadable", (120, 120, 120)),
     "roi": ("Region of interest", (204, 121, 167)),
+    "excluded": ("Excluded", (230, 159, 0)),
 }
-"""Class name and colour in QuPath of each kind of area."""
+"""Class name and colour in QuPath of each kind of area; colours of the Okabe-Ito palette and a grey
+of its own lightness, told apart by colour-blind readers."""
 
 AREA_NAMESPACE = uuid.UUID("6c1d2f0e-5b0a-5d0c-9a53-8f2f4a6f0b67")
 """Of the ids: the same area of the same slide has the same id in every run."""
@@ -38,6 +42,8 @@ AREA_NAMESPACE = uuid.UUID("6c1d2f0e-5b0a-5d0c-9a53-8f2f4a6f0b67")
 _QUPATH_NAMES = frozenset(
     {"Num Detections", "Num Positive", "Num Negative", "Positive %", "Num Positive per mm^2"}
 )
+_CIRCLE_QUARTER = 16
+"""Sides of a quarter of a circle's outline, for readers that do not know ellipses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +62,8 @@ class Area:
         Finite numbers by name; not under names that QuPath computes itself.
     metadata
         Words by name: model, mpp and the like.
+    ellipse
+        The geometry outlines an ellipse: QuPath then makes a true one of its bounding box.
     """
 
     name: str
@@ -63,6 +71,7 @@ class Area:
     geometry: shapely.Polygon | shapely.MultiPolygon
     measurements: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    ellipse: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in AREA_CLASSES:
@@ -72,6 +81,8 @@ class Area:
         kind = self.geometry.geom_type
         if kind not in {"Polygon", "MultiPolygon"} or self.geometry.is_empty:
             raise ValueError(f"area {self.name}: {kind} must be a polygon and not empty")
+        if self.ellipse and kind != "Polygon":
+            raise ValueError(f"area {self.name}: an ellipse is one Polygon, not a {kind}")
         if not np.isfinite(shapely.get_coordinates(self.geometry)).all():
             raise ValueError(f"area {self.name}: a coordinate is not finite")
         if not self.geometry.is_valid:
@@ -108,6 +119,50 @@ def boxes_outline(
     return shapely.union_all(shapely.box(*np.array(boxes_l0, dtype=float).T))
 
 
+def hotspot_area(
+    *,
+    rank: int,
+    x_l0: float,
+    y_l0: float,
+    radius_um: float,
+    mpp: tuple[float, float],
+    measurements: Mapping[str, float],
+    metadata: Mapping[str, str],
+) -> Area:
+    """Circle of a hotspot, named "Hotspot 1" and on; in QuPath a true ellipse.
+
+    Parameters
+    ----------
+    rank
+        1 is the highest.
+    x_l0, y_l0
+        Centre, level-0 pixels.
+    radius_um
+        Micrometres.
+    mpp
+        (x, y) micrometres per level-0 pixel: a circle on the glass is an ellipse in oblong pixels.
+    measurements, metadata
+        As of every area.
+    """
+    circle = shapely.Point(0.0, 0.0).buffer(radius_um, quad_segs=_CIRCLE_QUARTER)
+    outline = shapely.transform(
+        circle, lambda corners: np.array([x_l0, y_l0]) + corners / np.array(mpp)
+    )
+    return Area(f"Hotspot {rank}", "hotspot", outline, measurements, metadata, ellipse=True)
+
+
+def excluded_area(
+    reason: str,
+    geometry: shapely.Polygon | shapely.MultiPolygon,
+    *,
+    measurements: Mapping[str, float],
+    metadata: Mapping[str, str],
+) -> Area:
+    """Area that is not analysed, named "Excluded: reason"; the reason is in its metadata too."""
+    name = f"Excluded: {reason.replace('_', ' ')}"
+    return Area(name, "excluded", geometry, measurements, {**metadata, "reason": reason})
+
+
 def write_areas(
     path: Path,
     areas: Sequence[Area],
@@ -115,6 +170,7 @@ def write_areas(
     slide_id: str,
     offset_x_l0: float,
     offset_y_l0: float,
+    size_px: tuple[int, int] | None = None,
 ) -> None:
     """Write areas as locked QuPath annotations, pixels as QuPath opens the slide.
 
@@ -128,6 +184,9 @@ def write_areas(
         Part of each annotation's id.
     offset_x_l0, offset_y_l0
         Corner of the slide's bounds, subtracted.
+    size_px
+        (width, height) of the bounds: areas are cut there (a mask's last pixel reaches beyond the
+        slide), and what lies outside altogether is left out. None cuts nothing.
 
     Raises
     ------
@@ -143,13 +202,32 @@ def write_areas(
     offset = np.array([offset_x_l0, offset_y_l0])
     seen: dict[str, int] = {}
     features = []
-    for area in areas:
+    for area in _cut(areas, offset, size_px):
         seen[area.name] = seen.get(area.name, 0) + 1
         key = f"{slide_id}/{area.name}" + (f"#{seen[area.name]}" if seen[area.name] > 1 else "")
         features.append(_feature(area, str(uuid.uuid5(AREA_NAMESPACE, key)), offset))
     collection = {"type": "FeatureCollection", "features": features}
     text = json.dumps(collection, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_text_atomic(path, text + "\n")
+
+
+def _cut(
+    areas: Sequence[Area], offset: np.ndarray[Any, Any], size_px: tuple[int, int] | None
+) -> Iterator[Area]:
+    """Give the areas as far as they lie on the slide; an ellipse that is cut is one no more."""
+    if size_px is None:
+        yield from areas
+        return
+    slide = shapely.box(*offset, *(offset + size_px))
+    for area in areas:
+        if slide.covers(area.geometry):
+            yield area
+            continue
+        kept = shapely.get_parts(shapely.intersection(area.geometry, slide))
+        polygons = [part for part in kept if part.geom_type == "Polygon" and part.area > 1]
+        if polygons:
+            geometry = polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
+            yield replace(area, geometry=geometry, ellipse=False)
 
 
 def _feature(area: Area, identity: str, offset: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -175,6 +253,8 @@ def _geometry(area: Area, offset: np.ndarray[Any, Any]) -> dict[str, Any]:
         [shapely.get_coordinates(ring).tolist() for ring in (part.exterior, *part.interiors)]
         for part in parts
     ]
+    if area.ellipse:
+        return {"type": "Polygon", "coordinates": polygons[0], "isEllipse": True}
     if len(polygons) == 1:
         return {"type": "Polygon", "coordinates": polygons[0]}
     return {"type": "MultiPolygon", "coordinates": polygons}

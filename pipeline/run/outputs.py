@@ -33,7 +33,7 @@ def write_outputs(
     OutputError
         The folder cannot be written.
     """
-    folder, (x_l0, y_l0, _, _) = job.folder, plan.slide.bounds
+    folder, (x_l0, y_l0, width, height) = job.folder, plan.slide.bounds
     metadata = _metadata(job, card, plan)
     write_cells(folder / "cells.parquet", found.cells, metadata)
     write_cells(folder / "candidates.parquet", found.candidates, metadata)
@@ -50,6 +50,7 @@ def write_outputs(
         slide_id=job.slide_id,
         offset_x_l0=x_l0,
         offset_y_l0=y_l0,
+        size_px=(width, height),
     )
     finish_heatmap(folder / HEATMAP_NAME)
     write_density(
