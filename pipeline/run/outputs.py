@@ -1,6 +1,5 @@
 """The result files of one slide besides its score."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.scoring import labelling_index_pct
 from pipeline.core.tiling import Box
-from pipeline.errors import UnreadableSlideError
 from pipeline.io.areas import Area, area_measurements, boxes_outline, mask_outline, write_areas
 from pipeline.io.cells import write_cells, write_cells_geojson
-from pipeline.io.crops import choose_crops, write_crop
+from pipeline.io.crops import CROPS_NAME, choose_crops, write_crops
 from pipeline.io.density import write_density
 from pipeline.io.heatmap import finish_heatmap
 from pipeline.io.plane import SlidePlane
@@ -73,17 +71,14 @@ def _write_crops(job: SlideJob, card: ModelCard, plan: Plan, found: SlideCells) 
         return
     reader = open_slide(Path(job.path), plan.slide.reader)
     try:
-        plane = SlidePlane(reader, plan.frame)
-        for name, box in chosen:
-            with suppress(UnreadableSlideError):
-                write_crop(
-                    job.folder / "crops" / f"{name}.jpg",
-                    plane.read(box),
-                    box,
-                    plan.frame,
-                    found.cells,
-                    mpp_um=card.mpp_um,
-                )
+        write_crops(
+            job.folder / CROPS_NAME,
+            SlidePlane(reader, plan.frame).read,
+            chosen,
+            frame=plan.frame,
+            points=found.cells,
+            mpp_um=card.mpp_um,
+        )
     finally:
         reader.close()
 

@@ -2,16 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
-from pipeline.core.tiling import Box
 from pipeline.io import pictures
-from pipeline.io.crops import choose_crops, write_crop
 from pipeline.io.pictures import (
     NEGATIVE_RGB,
     POSITIVE_RGB,
@@ -117,55 +113,6 @@ def test_arrays_of_different_size_are_refused(tmp_path: Path) -> None:
             points=CellPoints.empty(),
             mpp_um=8.0,
         )
-
-
-@given(count=st.integers(0, 300), seed=st.integers(0, 99), side=st.sampled_from([64, 128, 512]))
-def test_crops_lie_in_the_plane_and_never_overlap(count: int, seed: int, side: int) -> None:
-    plane = PlaneFrame(0, 0, 2.0, 2.0, 1000, 700)
-    chosen = choose_crops(random_cells(count, plane, seed), plane, seed=seed, side_px=side)
-    assert len(chosen) <= 6
-    assert (len(chosen) > 0) == (count > 0)
-    covered = np.zeros((700, 1000), int)
-    for _, box in chosen:
-        assert (box.width, box.height) == (side, side)
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= 1000
-        assert box.y1 <= 700
-        covered[box.y0 : box.y1, box.x0 : box.x1] += 1
-    assert covered.max(initial=0) <= 1
-
-
-def test_the_densest_place_comes_first_and_the_seed_chooses_the_rest() -> None:
-    plane = PlaneFrame(0, 0, 2.0, 2.0, 2000, 2000)
-    sparse = random_cells(400, plane)
-    crowd = np.random.default_rng(1).uniform(1500, 1600, (2, 300)) * 2
-    points = CellPoints.concatenate(
-        [sparse, CellPoints(crowd[0], crowd[1], np.ones(300, "f4"), np.ones(300, np.uint8))]
-    )
-    chosen = dict(choose_crops(points, plane, seed=5, side_px=200))
-    assert list(chosen) == ["dense_1", "dense_2", "dense_3", "random_1", "random_2", "random_3"]
-    first = chosen["dense_1"]
-    assert first.x0 <= 1500
-    assert first.x1 >= 1600
-    assert choose_crops(points, plane, seed=5, side_px=200) == list(chosen.items())
-    other = dict(choose_crops(points, plane, seed=6, side_px=200))
-    assert other["dense_1"] == first
-    assert other["random_1"] != chosen["random_1"]
-
-
-def test_a_crop_rings_its_cells_and_leaves_the_nuclei_free(tmp_path: Path) -> None:
-    plane = PlaneFrame(0, 0, 1.0, 1.0, 512, 512)
-    x, y = np.array([100.5, 300.5, 9000.0]), np.array([120.5, 320.5, 9000.0])
-    points = CellPoints(x, y, np.ones(3, np.float32), np.array([1, 0, 1], np.uint8))
-    rgb = np.full((512, 512, 3), 128, np.uint8)
-    path = tmp_path / "crops" / "dense_1.jpg"
-    write_crop(path, rgb, Box(0, 0, 512, 512), plane, points, mpp_um=0.5)
-    assert near(colour_at(path, 100 + 7, 120), POSITIVE_RGB)
-    assert near(colour_at(path, 300 + 7, 320), NEGATIVE_RGB)
-    assert near(colour_at(path, 100, 120), (128, 128, 128))
-    with pytest.raises(ValueError, match="not the"):
-        write_crop(path, rgb[1:], Box(0, 0, 512, 512), plane, points, mpp_um=0.5)
 
 
 def test_an_embedded_picture_keeps_to_its_size(tmp_path: Path) -> None:
