@@ -5,6 +5,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -76,6 +77,46 @@ class ScoreSettings(Section):
     """How cells become a number."""
 
     min_cells: int = Field(500, ge=1, description="below: status too_few_cells")
+    bootstrap_block_um: float = Field(1000.0, gt=0, description="side of a resampled block")
+    bootstrap_replicates: int = Field(2000, ge=100)
+    field_um: float = Field(500.0, gt=0, description="side of a field of the unweighted mean")
+    field_min_cells: int = Field(100, ge=1, description="fields with fewer are left out")
+    seed: int = Field(0, ge=0, description="of resampling and of permutations")
+
+
+class HotspotSettings(Section):
+    """How the places of highest labelling are searched."""
+
+    count: int = Field(3, ge=0, description="non-overlapping hotspots; 0: none are searched")
+    min_cells: int = Field(500, ge=1, description="of a hotspot")
+    permutations: int = Field(99, ge=19, description="of the labels; p is at least 1 / (1 + them)")
+    max_radius_um: float = Field(1000.0, gt=0, description="wider circles are no hotspots")
+
+
+class CategorySettings(Section):
+    """Which cut-offs give the index a word; none unless asked for."""
+
+    scheme: Literal["none", "st_gallen_2013", "ikwg_5_30", "net_3_20", "own"] = "none"
+    cutoffs: tuple[float, ...] = Field((), description="of scheme own, rising, percent")
+    labels: tuple[str, ...] = Field((), description="of scheme own, one more than cut-offs")
+
+    @model_validator(mode="after")
+    def _only_own_cutoffs_are_given(self) -> Self:
+        given = bool(self.cutoffs or self.labels)
+        if given != (self.scheme == "own"):
+            raise ValueError(
+                f"scheme={self.scheme} with cutoffs={list(self.cutoffs)}: cutoffs and labels "
+                "belong to scheme=own, and it needs both"
+            )
+        if given and len(self.labels) != len(self.cutoffs) + 1:
+            raise ValueError(
+                f"{len(self.cutoffs)} cutoffs need {len(self.cutoffs) + 1} labels, "
+                f"got {len(self.labels)}"
+            )
+        ends = (0.0, *self.cutoffs, 100.0)
+        if any(low >= high for low, high in pairwise(ends)):
+            raise ValueError(f"cutoffs={list(self.cutoffs)} must rise between 0 and 100")
+        return self
 
 
 class ClusterSettings(Section):
@@ -98,6 +139,8 @@ class RunConfig(Section):
     prediction: PredictionSettings = PredictionSettings()
     heatmap: HeatmapSettings = HeatmapSettings()
     score: ScoreSettings = ScoreSettings()
+    hotspots: HotspotSettings = HotspotSettings()
+    category: CategorySettings = CategorySettings()
     cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
@@ -184,7 +227,8 @@ def _complaint(model: type[BaseModel], item: dict[str, Any]) -> str:
     known = known_keys(model)
     # a right name in the wrong section is nearer to the user's meaning than a like-sounding path
     same_name = [name for name in known if name.split(".")[-1] == location[-1]]
-    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+    sections = sorted({name.split(".")[0] for name in known})
+    near = same_name or difflib.get_close_matches(key, [*sections, *known], n=1, cutoff=0.3)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"unknown setting {key}{hint}"
 

@@ -50,7 +50,8 @@ def test_set_takes_toml_values_and_bare_words(pair: str, value: object) -> None:
     [
         ("prediction.halo=64", "unknown setting prediction.halo; did you mean prediction.halo_px?"),
         ("min_cells=5", "unknown setting min_cells; did you mean score.min_cells?"),
-        ("scores.min_cells=5", "unknown setting scores; did you mean score.min_cells?"),
+        ("scores.min_cells=5", "unknown setting scores; did you mean score?"),
+        ("hotspot.min_cells=9", "unknown setting hotspot; did you mean hotspots?"),
         ("score.min_cells=0", "score.min_cells: Input should be greater than or equal to 1, got 0"),
         ("slides.mpp=-1", "slides.mpp: Input should be greater than 0, got -1"),
         ("slides.mpp=inf", "slides.mpp: Input should be a finite number, got inf"),
@@ -60,6 +61,12 @@ def test_set_takes_toml_values_and_bare_words(pair: str, value: object) -> None:
         ("prediction.halo_px=50", "prediction: halo_px=50 must be a multiple of 32"),
         ("prediction.tile_core_px=100", "tile_core_px=100 must be a multiple of 32"),
         ("prediction.tile_core_px=96", "tile_core_px=96 must be a multiple of 32 x heatmap.down"),
+        ("category.scheme=vienna", "'net_3_20' or 'own', got 'vienna'"),
+        ("category.scheme=own", "belong to scheme=own, and it needs both"),
+        (
+            "category.cutoffs=[20.0]",
+            "category: scheme=none with cutoffs=[20.0]: cutoffs and labels",
+        ),
         ("prediction=5", "prediction: Input should be a valid dictionary"),
         ("mpp", "--set mpp: write it as section.key=value"),
         ("=4", "--set =4: write it as section.key=value"),
@@ -118,3 +125,24 @@ def test_the_digest_tells_settings_apart() -> None:
 @given(st.dictionaries(st.text(), st.integers() | st.text()))
 def test_a_digest_does_not_depend_on_the_order_of_keys(value: dict[str, int | str]) -> None:
     assert digest(value) == digest(dict(reversed(value.items())))
+
+
+def test_own_cutoffs_need_one_label_more_and_must_rise() -> None:
+    own = ["category.scheme=own", "category.cutoffs=[10.0, 30.0]"]
+    config = load_config(overrides=[*own, "category.labels=['low', 'medium', 'high']"])
+    assert config.category.cutoffs == (10.0, 30.0)
+    with pytest.raises(ConfigError, match="2 cutoffs need 3 labels, got 2"):
+        load_config(overrides=[*own, "category.labels=['low', 'high']"])
+    for wrong in ("[30.0, 10.0]", "[10.0, 10.0]", "[0.0, 10.0]", "[10.0, 100.0]"):
+        with pytest.raises(ConfigError, match="must rise between 0 and 100"):
+            load_config(
+                overrides=[
+                    "category.scheme=own",
+                    f"category.cutoffs={wrong}",
+                    "category.labels=['low', 'medium', 'high']",
+                ]
+            )
+
+
+def test_no_category_is_given_unasked() -> None:
+    assert RunConfig().category.scheme == "none"
