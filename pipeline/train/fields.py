@@ -1,6 +1,6 @@
 """A field: one annotated image, and how it is cut to the model's resolution."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from pipeline.errors import AnnotationError
 UNCLASSED = 255
 """Label of a cell that is marked but neither positive nor negative."""
 WHITE = 255.0
+FRAME_PX = 512.0
+"""Side of the frame that the published method scales every image to before it matches points."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +33,11 @@ class Field:
         uint8: 1 positive, 0 negative, 255 a cell of unknown class.
     mpp_um
         Micrometres per pixel of ``image``.
+    other_xy_px
+        ``(M, 2)`` float64: cells marked as no tumour cell (lymphocytes). They are in no count and
+        no index; a cell found on one is a false one, and how many there are is reported.
+    has_pixels
+        False for a field of which only the points are known; its image is a white plane.
     """
 
     name: str
@@ -40,6 +47,8 @@ class Field:
     y_px: NDArray[np.float64]
     label: NDArray[np.uint8]
     mpp_um: float
+    other_xy_px: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    has_pixels: bool = True
 
     def __post_init__(self) -> None:
         """Refuse an image or points that cannot be."""
@@ -96,9 +105,24 @@ class Field:
         height, width = (max(1, round(side / scale)) for side in self.image.shape[:2])
         image = _resampled(self.image, scale, width=width, height=height)
         # a point on the dropped rest keeps its cell at the last pixel
-        x_px = np.minimum(self.x_px / scale, np.nextafter(width, 0))
-        y_px = np.minimum(self.y_px / scale, np.nextafter(height, 0))
-        return replace(self, image=image, x_px=x_px, y_px=y_px, mpp_um=mpp_um)
+        last = np.nextafter((width, height), 0)
+        return replace(
+            self,
+            image=image,
+            x_px=np.minimum(self.x_px / scale, last[0]),
+            y_px=np.minimum(self.y_px / scale, last[1]),
+            other_xy_px=np.minimum(self.other_xy_px / scale, last),
+            mpp_um=mpp_um,
+        )
+
+    def without_duplicates(self) -> "Field":
+        """Keep one of the cells that fall into one pixel of the 512-pixel frame, the first."""
+        height, width = self.image.shape[:2]
+        pixel = np.floor(np.column_stack([self.x_px, self.y_px]) * FRAME_PX / (width, height))
+        first = np.sort(np.unique(pixel, axis=0, return_index=True)[1])
+        if len(first) == len(self.label):
+            return self
+        return replace(self, x_px=self.x_px[first], y_px=self.y_px[first], label=self.label[first])
 
 
 def _resampled(
