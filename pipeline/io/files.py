@@ -145,6 +145,17 @@ def write_json_atomic(path: Path, value: Any) -> None:
     write_text_atomic(path, text + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    OSError, ValueError
+        The file cannot be read or is no JSON.
+    """
+    return json.loads(path.read_bytes())
+
+
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     total = hashlib.sha256()

@@ -20,6 +20,7 @@ Pixels = Annotated[float, _to(2)]
 Micrometres = Annotated[float, _to(6)]
 PerMm2 = Annotated[float, _to(3)]
 Interval = tuple[Percent, Percent]
+Measure = Annotated[float, _to(6)]
 
 
 class _Part(BaseModel):
@@ -58,6 +59,7 @@ class AreaMm2(_Part):
     excluded: SquareMm | None = None
     unreadable: SquareMm | None = None
     analysed: SquareMm | None = None
+    outside_roi: SquareMm | None = Field(None, description="tissue outside the region of interest")
 
 
 class Counts(_Part):
@@ -68,6 +70,15 @@ class Counts(_Part):
     total: int | None = Field(None, ge=0)
 
 
+class Calibrated(_Part):
+    """The index corrected by a calibration against manual counts."""
+
+    index_pct: Percent
+    interval95: Interval | None = None
+    calibration: str
+    sha256: str
+
+
 class Ki67(_Part):
     """The labelling index and what surrounds it; 0 of 0 is None, never 0 %."""
 
@@ -76,6 +87,7 @@ class Ki67(_Part):
     bootstrap95: Interval | None = None
     unweighted_field_mean_pct: Percent | None = None
     fields: int | None = None
+    calibrated: Calibrated | None = None
 
 
 class Density(_Part):
@@ -119,6 +131,25 @@ class Category(_Part):
     straddles_cutoff: bool
 
 
+class RoiUse(_Part):
+    """The region of interest that cells were counted in."""
+
+    name: str = Field(description="of the file")
+    sha256: str
+    include_classes: tuple[str, ...] = ()
+    exclude_classes: tuple[str, ...] = ()
+    unused_classes: tuple[str, ...] = Field((), description="in the file and not looked at")
+    repaired: int = Field(0, description="polygons whose outline crossed itself")
+
+
+class Quality(_Part):
+    """What was excluded and what was measured of the slide's quality."""
+
+    excluded_mm2: dict[str, SquareMm] = {}
+    excluded_cells: dict[str, int] = {}
+    measures: dict[str, Measure | None] = {}
+
+
 class Provenance(_Part):
     """What made the number."""
 
@@ -154,6 +185,8 @@ class ScoreRecord(_Part):
     hotspots: tuple[Hotspot, ...] = ()
     pieces: tuple[Piece, ...] = ()
     category: Category | None = None
+    roi: RoiUse | None = None
+    qc: Quality | None = None
     provenance: Provenance = Provenance()
 
     @property

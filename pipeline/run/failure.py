@@ -42,7 +42,9 @@ def record_failure(
     return record
 
 
-def provenance(job: SlideJob, card: ModelCard, *, started: str | None) -> Provenance:
+def provenance(
+    job: SlideJob, card: ModelCard, *, started: str | None, ended: str | None = None
+) -> Provenance:
     """What made, or would have made, the numbers of a slide."""
     return Provenance(
         tool="ki67-pipeline",
@@ -56,7 +58,7 @@ def provenance(job: SlideJob, card: ModelCard, *, started: str | None) -> Proven
         device=job.config.prediction.device,
         dtype="float32",
         started=started,
-        ended=utc_now(),
+        ended=ended or utc_now(),
         research_use_only=card.research_use_only,
     )
 

@@ -6,14 +6,16 @@ from typing import Any
 
 from pipeline.errors import SlideChangedError, UnreadableSlideError
 from pipeline.io.files import sweep_partial
-from pipeline.io.results import DONE_NAME, SCORE_NAME, write_done, write_score
+from pipeline.io.heatmap import finish_heatmap
+from pipeline.io.results import DONE_NAME, write_done
 from pipeline.model.card import load_card
-from pipeline.run.job import CellRule, SlideJob
-from pipeline.run.outputs import write_outputs
-from pipeline.run.plan import Plan, read_key, read_plan, read_tissue, work_folder
+from pipeline.run.basis import SlideBasis, keep_basis
+from pipeline.run.job import SlideJob
+from pipeline.run.outputs import crop_slide, score_basis
+from pipeline.run.plan import HEATMAP_NAME, read_key, read_plan, read_tissue, utc_now, work_folder
 from pipeline.run.prepare import content_of
-from pipeline.run.scoring import score_slide
-from pipeline.run.settle import SlideCells, settle_slide
+from pipeline.run.scoring import ScoredWith
+from pipeline.run.settle import settle_slide
 
 
 def finalise_slide(job: SlideJob) -> dict[str, Any]:
@@ -40,26 +42,34 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     if keys is None and (job.folder / DONE_NAME).exists():
         return {"state": "scored"}  # sent twice: a worker died after the last step
     card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
-    threshold = CellRule.of(job.config, card).threshold
-    found = settle_slide(work, plan, tissue, threshold=threshold)
-    _check_unreadable(job, plan, found)
+    basis = SlideBasis(card, job.weights_sha256, plan, tissue, settle_slide(work, plan, tissue))
+    check_unreadable(job, basis)
     if content_of(job) != plan.slide.fingerprint:
         raise SlideChangedError(f"{job.name}: the file changed while it was read; run again")
     sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
-    write_outputs(job, card, plan, tissue, found)
-    score = score_slide(job, card, plan, tissue, found)
-    write_score(job.folder / SCORE_NAME, score)
+    basis = keep_basis(job.folder, basis)
+    finish_heatmap(job.folder / HEATMAP_NAME)
+    scored = ScoredWith(started=plan.started, ended=utc_now())
+    score, found = score_basis(job, basis, job.folder, scored)
+    crop_slide(job, basis, found, score)
     if keys is not None:
         write_done(job.folder, keys[0] | keys[1])
     shutil.rmtree(work)
     return {"state": "scored"}
 
 
-def _check_unreadable(job: SlideJob, plan: Plan, found: SlideCells) -> None:
+def check_unreadable(job: SlideJob, basis: SlideBasis) -> None:
+    """Refuse a slide of which too much is damaged.
+
+    Raises
+    ------
+    UnreadableSlideError
+        More of its tissue's tiles than ``slides.max_unreadable_pct`` could not be read.
+    """
     most_pct = job.config.slides.max_unreadable_pct
-    count = len(found.unreadable)
-    if plan.tiles and 100 * count / plan.tiles > most_pct:
+    count, tiles = len(basis.settled.unreadable), basis.plan.tiles
+    if tiles and 100 * count / tiles > most_pct:
         raise UnreadableSlideError(
-            f"{job.name}: {count} of {plan.tiles} tissue tiles cannot be read, more than "
+            f"{job.name}: {count} of {tiles} tissue tiles cannot be read, more than "
             f"slides.max_unreadable_pct={most_pct:g}; copy the slide again or raise the limit"
         )

@@ -1,40 +1,62 @@
-"""The result files of one slide besides its score."""
+"""The result files of one slide that follow from its score: cells, areas, density, overlay."""
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.core.scoring import labelling_index_pct
-from pipeline.core.tiling import Box
-from pipeline.io.areas import Area, area_measurements, boxes_outline, mask_outline, write_areas
 from pipeline.io.cells import write_cells, write_cells_geojson
 from pipeline.io.crops import CROPS_NAME, choose_crops, write_crops
 from pipeline.io.density import write_density
-from pipeline.io.heatmap import finish_heatmap
 from pipeline.io.plane import SlidePlane
+from pipeline.io.results import SCORE_NAME, write_score
+from pipeline.io.score import ScoreRecord
 from pipeline.io.slides import open_slide
-from pipeline.model.card import ModelCard
+from pipeline.run.basis import CANDIDATES_NAME, CELLS_NAME, SlideBasis
+from pipeline.run.drawn_areas import draw_areas
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.picture import draw_overlay
-from pipeline.run.plan import HEATMAP_NAME, Plan, Tissue
-from pipeline.run.settle import SlideCells
+from pipeline.run.scoring import ScoredWith, score_cells
+from pipeline.run.selection import SlideCells, select_cells
 
 
-def write_outputs(
-    job: SlideJob, card: ModelCard, plan: Plan, tissue: Tissue, found: SlideCells
-) -> None:
-    """Write cells, areas, maps and pictures; the same results give the same bytes.
+def score_basis(
+    job: SlideJob, basis: SlideBasis, folder: Path, scored: ScoredWith
+) -> tuple[ScoreRecord, SlideCells]:
+    """Score a slide and write every file that follows from the score into ``folder``.
+
+    The same basis and settings give the same bytes, in a run and in a later scoring. Only crops
+    are not written here: they need the slide's pixels.
 
     Raises
     ------
     OutputError
         The folder cannot be written.
     """
-    folder, (x_l0, y_l0, width, height) = job.folder, plan.slide.bounds
-    metadata = _metadata(job, card, plan)
-    write_cells(folder / "cells.parquet", found.cells, metadata)
-    write_cells(folder / "candidates.parquet", found.candidates, metadata)
+    found = select_cells(
+        basis.settled,
+        basis.plan,
+        basis.tissue,
+        threshold=CellRule.of(job.config, basis.card).threshold,
+        excluded=scored.excluded,
+        roi=scored.roi,
+    )
+    score = score_cells(job, basis, found, scored)
+    _write_files(job, basis, folder, found, score, scored)
+    write_score(folder / SCORE_NAME, score)
+    return score, found
+
+
+def _write_files(
+    job: SlideJob,
+    basis: SlideBasis,
+    folder: Path,
+    found: SlideCells,
+    score: ScoreRecord,
+    scored: ScoredWith,
+) -> None:
+    card, plan = basis.card, basis.plan
+    x_l0, y_l0, _, _ = plan.slide.bounds
+    metadata = _metadata(job, basis, score)
+    write_cells(folder / CELLS_NAME, found.cells, metadata)
+    write_cells(folder / CANDIDATES_NAME, found.candidates, metadata)
     write_cells_geojson(
         folder,
         found.cells,
@@ -42,15 +64,7 @@ def write_outputs(
         offset_y_l0=y_l0,
         radius_px=card.nms_radius_um / plan.slide.mpp[0],
     )
-    write_areas(
-        folder / "areas.geojson",
-        _areas(plan, tissue, found, metadata),
-        slide_id=job.slide_id,
-        offset_x_l0=x_l0,
-        offset_y_l0=y_l0,
-        size_px=(width, height),
-    )
-    finish_heatmap(folder / HEATMAP_NAME)
+    draw_areas(folder, job.slide_id, basis, found, score, scored.roi, metadata)
     write_density(
         folder / "density",
         found.cells,
@@ -58,75 +72,45 @@ def write_outputs(
         mpp_um=card.mpp_um,
         ome_zarr=job.config.heatmap.ome_zarr,
     )
-    draw_overlay(folder, plan, tissue, found.cells)
-    _write_crops(job, card, plan, found)
+    draw_overlay(folder, plan, basis.tissue, found.cells)
 
 
-def _write_crops(job: SlideJob, card: ModelCard, plan: Plan, found: SlideCells) -> None:
-    """A few places at the network's resolution; one that is damaged is left out."""
+def crop_slide(job: SlideJob, basis: SlideBasis, found: SlideCells, score: ScoreRecord) -> None:
+    """Write a few places at the network's resolution; one that is damaged is left out."""
     # the slide's own content chooses the random ones: every run shows the same
-    seed = int(plan.slide.fingerprint[-8:], 16)
-    chosen = choose_crops(found.cells, plan.frame, seed=seed)
+    seed = int(basis.plan.slide.fingerprint[-8:], 16)
+    hotspots = [(spot.x_l0, spot.y_l0) for spot in score.hotspots]
+    chosen = choose_crops(found.cells, basis.plan.frame, seed=seed, hotspots_l0=hotspots)
     if not chosen:
         return
-    reader = open_slide(Path(job.path), plan.slide.reader)
+    reader = open_slide(Path(job.path), basis.plan.slide.reader)
     try:
         write_crops(
             job.folder / CROPS_NAME,
-            SlidePlane(reader, plan.frame).read,
+            SlidePlane(reader, basis.plan.frame).read,
             chosen,
-            frame=plan.frame,
+            frame=basis.plan.frame,
             points=found.cells,
-            mpp_um=card.mpp_um,
+            mpp_um=basis.card.mpp_um,
         )
     finally:
         reader.close()
 
 
-def _areas(plan: Plan, tissue: Tissue, found: SlideCells, metadata: dict[str, str]) -> list[Area]:
-    cells = found.cells
-    numbers = area_measurements(
-        index_pct=labelling_index_pct(cells.positive, len(cells)),
-        positive=cells.positive,
-        negative=cells.negative,
-        area_mm2=_mm2(found.analysed, plan),
-    )
-    size = area_measurements(area_mm2=_mm2(tissue.mask, plan))
-    named = (
-        ("Tissue", "tissue", tissue.mask, size),
-        ("Analysed area", "analysed", found.analysed, numbers),
-    )
-    areas = [
-        Area(name, kind, mask_outline(mask, plan.overview), measurements, metadata)
-        for name, kind, mask, measurements in named
-        if mask.any()
-    ]
-    if found.unreadable:
-        outline = boxes_outline([_box_l0(plan, box) for box in found.unreadable])
-        areas.append(Area("Unreadable tiles", "unreadable", outline, {}, metadata))
-    return areas
-
-
-def _box_l0(plan: Plan, box: Box) -> tuple[float, float, float, float]:
-    x_px, y_px = np.array([box.x0, box.x1], float), np.array([box.y0, box.y1], float)
-    (x0, x1), (y0, y1) = plan.frame.to_l0(x_px, y_px)
-    return float(x0), float(y0), float(x1), float(y1)
-
-
-def _mm2(mask: NDArray[np.bool_], plan: Plan) -> float:
-    return float(np.count_nonzero(mask)) * plan.tissue_um_per_px**2 / 1e6
-
-
-def _metadata(job: SlideJob, card: ModelCard, plan: Plan) -> dict[str, str]:
+def _metadata(job: SlideJob, basis: SlideBasis, score: ScoreRecord) -> dict[str, str]:
     """What each table says of itself; nothing that differs between two runs."""
+    slide = basis.plan.slide
     return {
         "slide_id": job.slide_id,
-        "slide_fingerprint": plan.slide.fingerprint,
-        "mpp": " ".join(str(value) for value in plan.slide.mpp),
-        "mpp_source": plan.slide.mpp_source,
-        "weights": card.name,
-        "weights_sha256": job.weights_sha256,
-        "threshold": str(CellRule.of(job.config, card).threshold),
-        "floor": str(plan.floor),
+        "slide_fingerprint": slide.fingerprint,
+        "mpp": " ".join(str(value) for value in slide.mpp),
+        "mpp_source": slide.mpp_source,
+        "weights": basis.card.name,
+        "weights_sha256": basis.weights_sha256,
+        "threshold": str(CellRule.of(job.config, basis.card).threshold),
+        "floor": str(basis.plan.floor),
+        "population": score.population or "",
+        "caveat": score.caveat or "",
+        "roi_sha256": "" if score.roi is None else score.roi.sha256,
         "units": "level-0 pixels, pixel centres at +0.5",
     }

@@ -1,49 +1,66 @@
-"""The score record of a slide from its cells and its tissue."""
+"""The score record of a slide from its cells and its areas: one function for run and score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.coverage import pieces_of_points
 from pipeline.core.points import POSITIVE, CellPoints
 from pipeline.core.scoring import labelling_index_pct, score_status, wilson95
 from pipeline.core.tissue import pieces
-from pipeline.io.score import AreaMm2, Counts, Density, Ki67, Piece, ScoreRecord
-from pipeline.model.card import ModelCard
+from pipeline.io.roi import Roi
+from pipeline.io.score import AreaMm2, Counts, Density, Ki67, Piece, Quality, RoiUse, ScoreRecord
+from pipeline.run.basis import SlideBasis
 from pipeline.run.failure import provenance
-from pipeline.run.job import SlideJob
-from pipeline.run.plan import Plan, Tissue
-from pipeline.run.settle import SlideCells
+from pipeline.run.job import CellRule, SlideJob
+from pipeline.run.selection import SlideCells
 
 UNREADABLE_FLAG = "unreadable_tiles"
 
 
-def score_slide(
-    job: SlideJob, card: ModelCard, plan: Plan, tissue: Tissue, found: SlideCells
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredWith:
+    """What besides the cells goes into a slide's score."""
+
+    started: str
+    ended: str
+    """UTC times of the run that predicted the slide; scoring again keeps them."""
+    roi: Roi | None = None
+    flags: tuple[str, ...] = ()
+    """Of the slide's quality."""
+    measures: Mapping[str, float | None] | None = None
+    """Of the slide's quality; None where it was not looked at."""
+    excluded: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """Masks of the tissue mask's shape by reason."""
+
+
+def score_cells(
+    job: SlideJob, basis: SlideBasis, found: SlideCells, scored: ScoredWith
 ) -> ScoreRecord:
     """Count, divide, and say of what.
 
-    The index is that of all cells. Areas are those of the tissue mask: cells in its margin, which
-    belong to tissue at the mask's edge, are counted, the margin's area is not.
+    The index is that of all cells. Areas are those of the tissue mask, by pixel centres: cells in
+    its margin, which belong to tissue at the mask's edge, are counted, the margin's area is not.
     """
-    cells = found.cells
-    pixel_mm2 = plan.tissue_um_per_px**2 / 1e6
-    analysed_mm2 = float(np.count_nonzero(found.analysed)) * pixel_mm2
-    flags = (UNREADABLE_FLAG,) if found.unreadable else ()
+    cells, plan, card = found.cells, basis.plan, basis.card
+    areas = _areas(basis, found)
+    analysed_mm2 = areas.analysed or 0.0
+    unreadable = (UNREADABLE_FLAG,) if basis.settled.unreadable else ()
+    flags = (*unreadable, *scored.flags)
     status, reason = score_status(
         len(cells), analysed_mm2, plan.tissue_mm2, flags, job.config.score.min_cells
     )
+    named = scored.roi is not None and scored.roi.names_cells
     return ScoreRecord(
         slide=plan.slide.identity(job.slide_id),
         status=status,
         reason=reason,
         flags=flags,
-        population="model_targets",
+        population="roi" if named else "model_targets",
         caveat=card.caveat,
-        area_mm2=AreaMm2(
-            tissue=plan.tissue_mm2,
-            excluded=0.0,
-            unreadable=plan.tissue_mm2 - analysed_mm2,
-            analysed=analysed_mm2,
-        ),
+        area_mm2=areas,
         counts=Counts(positive=cells.positive, negative=cells.negative, total=len(cells)),
         ki67=Ki67(
             index_pct=labelling_index_pct(cells.positive, len(cells)),
@@ -53,15 +70,69 @@ def score_slide(
             positive_per_mm2=cells.positive / analysed_mm2 if analysed_mm2 else None,
             total_per_mm2=len(cells) / analysed_mm2 if analysed_mm2 else None,
         ),
-        pieces=_pieces(cells, plan, tissue, job.config.tissue.margin_um),
-        provenance=provenance(job, card, started=plan.started),
+        pieces=_pieces(cells, basis, found, job.config.tissue.margin_um),
+        roi=_roi_use(scored.roi),
+        qc=_quality(basis, found, scored, CellRule.of(job.config, card).threshold),
+        provenance=provenance(job, card, started=scored.started, ended=scored.ended),
     )
 
 
-def _pieces(cells: CellPoints, plan: Plan, tissue: Tissue, margin_um: float) -> tuple[Piece, ...]:
+def mask_mm2(mask: NDArray[np.bool_], basis: SlideBasis) -> float:
+    """Area of pixels of the tissue mask."""
+    return float(np.count_nonzero(mask)) * basis.plan.tissue_um_per_px**2 / 1e6
+
+
+def _areas(basis: SlideBasis, found: SlideCells) -> AreaMm2:
+    """The parts of the tissue add up to it."""
+    areas, outside = found.areas, found.areas.outside_roi
+    parts = (areas.analysed, areas.unreadable, *(() if outside is None else (outside,)))
+    whole = basis.tissue.mask.copy()
+    for part in parts:
+        whole &= ~part
+    return AreaMm2(
+        tissue=basis.plan.tissue_mm2,
+        excluded=mask_mm2(whole, basis),
+        unreadable=mask_mm2(areas.unreadable, basis),
+        analysed=mask_mm2(areas.analysed, basis),
+        outside_roi=None if outside is None else mask_mm2(outside, basis),
+    )
+
+
+def _roi_use(roi: Roi | None) -> RoiUse | None:
+    if roi is None:
+        return None
+    return RoiUse(
+        name=roi.name,
+        sha256=roi.sha256,
+        include_classes=roi.include_classes,
+        exclude_classes=roi.exclude_classes,
+        unused_classes=roi.unused_classes,
+        repaired=roi.repaired,
+    )
+
+
+def _quality(
+    basis: SlideBasis, found: SlideCells, scored: ScoredWith, threshold: float
+) -> Quality | None:
+    if scored.measures is None:
+        return None
+    would_count = found.candidates.score >= np.float32(threshold)
+    counts = np.bincount(found.reason[would_count], minlength=len(found.reasons)).tolist()
+    by_reason = dict(zip(found.reasons, counts, strict=True))
+    return Quality(
+        excluded_mm2={name: mask_mm2(mask, basis) for name, mask in found.areas.excluded.items()},
+        excluded_cells={name: by_reason.get(name, 0) for name in found.areas.excluded},
+        measures=dict(scored.measures),
+    )
+
+
+def _pieces(
+    cells: CellPoints, basis: SlideBasis, found: SlideCells, margin_um: float
+) -> tuple[Piece, ...]:
     """One row per connected piece: an on-slide control shows as its own."""
-    labels, number = pieces(tissue.mask)
-    areas = np.bincount(labels.ravel(), minlength=number + 1) * plan.tissue_um_per_px**2 / 1e6
+    plan = basis.plan
+    labels, number = pieces(basis.tissue.mask)
+    analysed = np.bincount(labels[found.areas.analysed], minlength=number + 1)
     margin_px = margin_um / plan.tissue_um_per_px
     owner = pieces_of_points(cells.x_l0, cells.y_l0, labels, plan.overview, margin_px=margin_px)
     total = np.bincount(owner, minlength=number + 1).tolist()
@@ -69,7 +140,7 @@ def _pieces(cells: CellPoints, plan: Plan, tissue: Tissue, margin_um: float) -> 
     return tuple(
         Piece(
             id=piece,
-            area_mm2=float(areas[piece]),
+            area_mm2=float(analysed[piece]) * plan.tissue_um_per_px**2 / 1e6,
             positive=positive[piece],
             negative=total[piece] - positive[piece],
             index_pct=labelling_index_pct(positive[piece], total[piece]),

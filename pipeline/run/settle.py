@@ -1,13 +1,10 @@
-"""From region files to the cells of a slide: settled peaks, seams, ties, tissue, threshold."""
+"""From region files to the peaks of a slide: settled, seams and ties joined, near tissue only."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.core.ccls import Peaks, merge_ties
-from pipeline.core.coverage import pixels_in_boxes, points_in_mask
+from pipeline.core.coverage import points_in_mask
 from pipeline.core.points import CellPoints
 from pipeline.core.seams import settle_seams
 from pipeline.core.tiling import Box
@@ -16,23 +13,20 @@ from pipeline.run.region_file import read_peaks, strips_reader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SlideCells:
-    """What was found on a slide."""
+class SettledSlide:
+    """What prediction left of a slide: all that scores are made from, besides its areas."""
 
-    cells: CellPoints
-    candidates: CellPoints
-    """Peaks below the threshold and above the floor."""
+    points: CellPoints
+    """Every peak above the floor near tissue, sorted; cells are those above the threshold."""
     unreadable: tuple[Box, ...]
     """Cores of tiles whose pixels could not be read, model-frame pixels."""
-    analysed: NDArray[np.bool_]
-    """The tissue mask without those."""
 
 
-def settle_slide(work: Path, plan: Plan, tissue: Tissue, *, threshold: float) -> SlideCells:
+def settle_slide(work: Path, plan: Plan, tissue: Tissue) -> SettledSlide:
     """Join the regions of a slide.
 
-    A cell is a peak at or above the threshold whose centre lies in the tissue mask grown by
-    ``tissue.margin_um``. Memory grows by the peaks and by two rows of regions' border strips.
+    A peak is kept when its centre lies in the tissue mask grown by ``tissue.margin_um``. Memory
+    grows by the peaks and by two rows of regions' border strips.
 
     Raises
     ------
@@ -41,12 +35,8 @@ def settle_slide(work: Path, plan: Plan, tissue: Tissue, *, threshold: float) ->
     """
     peaks, damaged = _gather(work, plan)
     points = _points(merge_ties(peaks), plan, tissue)
-    del peaks
-    # the sum of two masks would be a third copy of all columns: one sort, then two selections
-    above = points.score >= np.float32(threshold)
     boxes = tuple(plan.grid.lattice.tile(row, col).core for row, col in damaged)
-    lost = pixels_in_boxes(list(boxes), plan.frame, tissue.mask, plan.overview)
-    return SlideCells(points.take(above), points.take(~above), boxes, tissue.mask & ~lost)
+    return SettledSlide(points, boxes)
 
 
 def _gather(work: Path, plan: Plan) -> tuple[Peaks, list[tuple[int, int]]]:
