@@ -1,9 +1,9 @@
-"""Cells per bin of a slide as a Zarr group: counts of each label and the labelling index."""
+"""Cells per bin of a slide as OME-Zarr pyramids: counts of each label and the labelling index."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
@@ -12,14 +12,55 @@ from zarr.storage import LocalStore
 
 from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import POSITIVE, CellPoints
+from pipeline.errors import OutputError
 from pipeline.io.cells import check_finite
-from pipeline.io.files import atomic_folder
-from pipeline.io.ome import OmeZarrVersion
+from pipeline.io.files import atomic_folder, short_name
+from pipeline.io.ome import (
+    CHANNEL_COLOURS,
+    OTHER_COLOUR,
+    Channel,
+    Levels,
+    OmeZarrVersion,
+    create_image,
+    create_level,
+    ome_attributes,
+)
 
 BIN_UM = 50.0
 """Side of a bin: about a hundred nuclei of dense tissue, small beside a hotspot."""
 
+COUNTS_NAME = "counts.ome.zarr"
+INDEX_NAME = "index.ome.zarr"
+INDEX_SHOWN_PCT = 50.0
+"""Viewers draw this index and all above it in the full colour, the same on every slide."""
+
 _CHUNK_BINS = 512
+_COARSEST_BINS = 32
+"""Levels are halved until their longer side is no more: scales from 50 um to about a millimetre."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DensityMap:
+    """Cells per bin.
+
+    Attributes
+    ----------
+    counts
+        uint32 ``(2, height, width)``: positive, negative.
+    frame
+        Places the bins on level 0.
+    bin_um
+        Side of a bin, micrometres.
+    """
+
+    counts: NDArray[np.uint32]
+    frame: PlaneFrame
+    bin_um: float
+
+    @property
+    def index_pct(self) -> NDArray[np.float32]:
+        """Labelling index of each bin, NaN where there is no cell."""
+        return index_pct(self.counts)
 
 
 def bin_cells(points: CellPoints, frame: PlaneFrame) -> NDArray[np.uint32]:
@@ -54,6 +95,14 @@ def bin_cells(points: CellPoints, frame: PlaneFrame) -> NDArray[np.uint32]:
     return counts.reshape(2, frame.height, frame.width).astype(np.uint32)
 
 
+def summed(counts: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Counts of bins twice as wide: sums of 2 x 2, an odd last row or column alone."""
+    for axis in (1, 2):
+        starts = np.arange(0, counts.shape[axis], 2)
+        counts = np.add.reduceat(counts, starts, axis=axis, dtype=np.uint32)
+    return counts
+
+
 def index_pct(counts: NDArray[np.uint32]) -> NDArray[np.float32]:
     """Labelling index of each bin in percent, NaN where there is no cell."""
     total = counts.sum(axis=0, dtype=np.float64)
@@ -86,11 +135,13 @@ def write_density(
     bin_um: float = BIN_UM,
     ome_zarr: OmeZarrVersion = "0.5",
 ) -> None:
-    """Write the folder ``path`` (``density``) as a plain Zarr group.
+    """Write the folder ``path`` (``density``): a Zarr group of two OME-Zarr images.
 
-    ``counts`` is uint32 ``(label, y, x)``, positive then negative; ``index_pct`` is float32
-    ``(y, x)``, NaN where no cell is. The group's attributes hold the bin's side in micrometres
-    and its corner and side on level 0. Zarr version 3, or 2 beside an OME-Zarr 0.4 heatmap.
+    ``counts.ome.zarr`` is uint32 ``(label, y, x)``, positive then negative; ``index.ome.zarr`` is
+    float32 ``(1, y, x)``, percent, NaN where no cell is. Each level's bins are twice as wide as
+    those of the level below: counts are summed, and the index is that of the sums, for a mean of
+    indices would weigh an empty corner like a crowded one. The group's attributes hold the bin's
+    side in micrometres and its corner and side on level 0.
 
     Parameters
     ----------
@@ -103,9 +154,9 @@ def write_density(
     mpp_um
         Micrometres per pixel of that plane.
     bin_um
-        Side of a bin.
+        Side of a bin of level 0.
     ome_zarr
-        Of the heatmap this stands beside.
+        Version of the standard.
 
     Raises
     ------
@@ -115,45 +166,82 @@ def write_density(
         The folder cannot be written.
     """
     bins = density_frame(frame, mpp_um=mpp_um, bin_um=bin_um)
-    counts = bin_cells(points, bins)
-    attributes = {
+    pyramid = [bin_cells(points, bins)]
+    while max(pyramid[-1].shape[1:]) > _COARSEST_BINS:
+        pyramid.append(summed(pyramid[-1]))
+    slide_mpp = mpp_um / frame.scale_x, mpp_um / frame.scale_y
+    origin_um = frame.origin_x_l0 * slide_mpp[0], frame.origin_y_l0 * slide_mpp[1]
+    levels = Levels(len(pyramid), bin_um, origin_um, slide_mpp)
+    crowded = max(1.0, float(pyramid[0].max()))
+    with atomic_folder(path) as partial:
+        store = LocalStore(partial)
+        create_image(store, _attributes(bins, bin_um), ome_zarr)
+        channels = [
+            Channel(name, colour, float(2**32 - 1), crowded)
+            for name, colour in CHANNEL_COLOURS.items()
+        ]
+        kind = "sum over bins of 2 x 2"
+        _write_image(store, COUNTS_NAME, pyramid, levels, channels, ome_zarr, kind)
+        indices = [index_pct(counts)[None] for counts in pyramid]
+        channels = [Channel("Ki-67 index %", OTHER_COLOUR, 100.0, INDEX_SHOWN_PCT)]
+        kind = "index of the cells summed over bins of 2 x 2"
+        _write_image(store, INDEX_NAME, indices, levels, channels, ome_zarr, kind)
+
+
+def read_density(path: Path, level: int = 0) -> DensityMap:
+    """Read the counts of a level of what :func:`write_density` wrote.
+
+    Raises
+    ------
+    OutputError
+        There is no such group or level at ``path``.
+    """
+    try:
+        group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
+        image = group[COUNTS_NAME]
+        counts = np.asarray(image[str(level)], dtype=np.uint32)  # type: ignore[index]
+        kept: dict[str, Any] = dict(group.attrs)
+        (x_l0, y_l0), (side_x, side_y) = kept["origin_l0"], kept["bin_l0"]
+        bin_um = float(kept["bin_um"]) * 2**level
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise OutputError(
+            f"{short_name(path)}: no level {level} of a density map here; "
+            "`ki67 export OUT --zarr` makes one from the cells"
+        ) from error
+    height, width = counts.shape[1:]
+    step = 2**level
+    frame = PlaneFrame(x_l0, y_l0, side_x * step, side_y * step, width, height)
+    return DensityMap(counts, frame, bin_um)
+
+
+def _attributes(bins: PlaneFrame, bin_um: float) -> dict[str, Any]:
+    return {
         "bin_um": bin_um,
         "labels": ["positive", "negative"],
         "origin_l0": [bins.origin_x_l0, bins.origin_y_l0],
         "bin_l0": [bins.scale_x, bins.scale_y],
         "axes_of_origin_and_bin": ["x", "y"],
     }
-    zarr_format: Literal[2, 3] = 2 if ome_zarr == "0.4" else 3
-    with atomic_folder(path) as partial:
-        store = LocalStore(partial)
-        zarr.create_group(store, zarr_format=zarr_format, attributes=attributes, overwrite=True)
-        _write_array(store, "counts", counts, ("label", "y", "x"), zarr_format)
-        _write_array(store, "index_pct", index_pct(counts), ("y", "x"), zarr_format)
 
 
-def _write_array(
+def _write_image(
     store: LocalStore,
     name: str,
-    values: NDArray[Any],
-    axes: Sequence[str],
-    zarr_format: Literal[2, 3],
+    pyramid: list[NDArray[Any]],
+    levels: Levels,
+    channels: list[Channel],
+    version: OmeZarrVersion,
+    kind: str,
 ) -> None:
-    floating = values.dtype.kind == "f"
-    side = (_CHUNK_BINS, _CHUNK_BINS)
-    arguments: dict[str, Any] = {"zarr_format": zarr_format}
-    if zarr_format == 3:
-        arguments["dimension_names"] = list(axes)
-    else:  # xarray's way to name the axes of a version 2 array
-        arguments["attributes"] = {"_ARRAY_DIMENSIONS": list(axes)}
-        arguments["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
-    array = zarr.create_array(
-        store,
-        name=name,
-        shape=values.shape,
-        chunks=side if values.ndim == 2 else (1, *side),
-        dtype=values.dtype,
-        fill_value=float("nan") if floating else 0,
-        config={"write_empty_chunks": False},
-        **arguments,
-    )
-    array[...] = values
+    attributes = ome_attributes(name, version, levels, channels, kind=kind)
+    create_image(store, attributes, version, name)
+    for level, values in enumerate(pyramid):
+        array = create_level(
+            store,
+            f"{name}/{level}",
+            shape=values.shape,
+            chunk_px=_CHUNK_BINS,
+            dtype=values.dtype.name,
+            version=version,
+        )
+        array[...] = values

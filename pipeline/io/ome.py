@@ -1,10 +1,12 @@
-"""What a heatmap is on disk: its geometry and its OME-Zarr metadata, versions 0.5 and 0.4."""
+"""OME-Zarr metadata, versions 0.5 and 0.4, and what a heatmap is on disk."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.storage import LocalStore
@@ -14,8 +16,52 @@ OmeZarrVersion = Literal["0.5", "0.4"]
 CHANNEL_COLOURS = {"positive": "D55E00", "negative": "0072B2"}
 """Vermilion and blue of the Okabe-Ito palette: told apart by colour-blind readers."""
 
-_OTHER_COLOUR = "FFFFFF"
+OTHER_COLOUR = "FFFFFF"
 _SETTINGS_KEY = "ki67_pipeline"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """How viewers name and draw a channel.
+
+    Attributes
+    ----------
+    name
+        Shown by viewers.
+    colour
+        Hexadecimal RGB.
+    highest
+        Highest value there can be; the lowest is 0.
+    brightest
+        Value drawn in the full colour.
+    """
+
+    name: str
+    colour: str
+    highest: float
+    brightest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Where the pixels of a pyramid lie on the slide.
+
+    Attributes
+    ----------
+    count
+        Number of levels; each halves the one below.
+    pixel_um
+        Side of a pixel of level 0, micrometres.
+    origin_um
+        (x, y) of the pyramid's corner on the slide, micrometres.
+    slide_mpp_um
+        (x, y) of the slide's level 0; OME places the centre of its first pixel at 0.
+    """
+
+    count: int
+    pixel_um: float
+    origin_um: tuple[float, float]
+    slide_mpp_um: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +119,12 @@ class HeatmapPlan:
         return sizes
 
     @property
+    def levels(self) -> Levels:
+        """Scale and place of the levels."""
+        pixel_um = self.mpp_um * self.downsample
+        return Levels(len(self.level_sizes), pixel_um, self.origin_um, self.slide_mpp_um)
+
+    @property
     def block_px(self) -> int:
         """Model-frame pixels under one chunk: blocks begin and end at multiples of it."""
         return self.chunk_px * self.downsample
@@ -92,39 +144,101 @@ def existing_plan(path: Path) -> HeatmapPlan | None:
 
 def create_store(folder: Path, plan: HeatmapPlan, name: str) -> None:
     """Create the empty arrays and the metadata of a heatmap called ``name`` in ``folder``."""
-    zarr_format: Literal[2, 3] = 2 if plan.ome_zarr == "0.4" else 3
     settings = asdict(plan) | {
         "origin_um": list(plan.origin_um),
         "slide_mpp_um": list(plan.slide_mpp_um),
         "channels": list(plan.channels),
     }
-    attributes = {**_ome_attributes(plan, name), _SETTINGS_KEY: settings}
+    channels = [
+        Channel(channel, CHANNEL_COLOURS.get(channel, OTHER_COLOUR), 255.0, 255.0)
+        for channel in plan.channels
+    ]
     store = LocalStore(folder)
-    zarr.create_group(store, zarr_format=zarr_format, attributes=attributes, overwrite=True)
+    create_image(
+        store,
+        ome_attributes(
+            name, plan.ome_zarr, plan.levels, channels, kind="mean over a level 0 of maxima"
+        )
+        | {_SETTINGS_KEY: settings},
+        plan.ome_zarr,
+    )
     for level, size in enumerate(plan.level_sizes):
-        _create_level(store, plan, level, size)
+        create_level(
+            store,
+            str(level),
+            shape=(len(plan.channels), *size),
+            chunk_px=plan.chunk_px,
+            dtype="uint8",
+            version=plan.ome_zarr,
+        )
 
 
-def _create_level(store: LocalStore, plan: HeatmapPlan, level: int, size: tuple[int, int]) -> None:
+def create_image(
+    store: LocalStore, attributes: dict[str, Any], version: OmeZarrVersion, path: str = ""
+) -> None:
+    """Create the group of an image; what was there goes."""
+    zarr_format: Literal[2, 3] = 2 if version == "0.4" else 3
+    zarr.create_group(
+        store, path=path, zarr_format=zarr_format, attributes=attributes, overwrite=True
+    )
+
+
+def create_level(
+    store: LocalStore,
+    name: str,
+    *,
+    shape: tuple[int, int, int],
+    chunk_px: int,
+    dtype: str,
+    version: OmeZarrVersion,
+) -> Any:
+    """Create the empty array of one level, axes (channel, y, x), and return it.
+
+    Floating point is NaN where nothing is written, integers are 0. Blosc and zstd: what readers of
+    version 0.4 in Java know too.
+    """
+    size = np.dtype(dtype).itemsize
     arguments: dict[str, Any] = {
-        "name": str(level),
-        "shape": (len(plan.channels), *size),
-        "chunks": (1, plan.chunk_px, plan.chunk_px),
-        "dtype": "uint8",
-        "fill_value": 0,
+        "name": name,
+        "shape": shape,
+        "chunks": (1, chunk_px, chunk_px),
+        "dtype": dtype,
+        "fill_value": float("nan") if np.dtype(dtype).kind == "f" else 0,
         "config": {"write_empty_chunks": False},
     }
-    if plan.ome_zarr == "0.4":
+    if version == "0.4":
         compressor = {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 2, "blocksize": 0}
         arguments |= {"zarr_format": 2, "compressors": compressor}
         arguments |= {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     else:
-        blosc = BloscCodec(typesize=1, cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle)
+        blosc = BloscCodec(typesize=size, cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle)
         arguments |= {"zarr_format": 3, "compressors": blosc, "dimension_names": ["c", "y", "x"]}
-    zarr.create_array(store, **arguments)
+    return zarr.create_array(store, **arguments)
 
 
-def _ome_attributes(plan: HeatmapPlan, name: str) -> dict[str, Any]:
+def ome_attributes(
+    name: str,
+    version: OmeZarrVersion,
+    levels: Levels,
+    channels: Sequence[Channel],
+    *,
+    kind: str,
+) -> dict[str, Any]:
+    """Attributes of an image group: axes, scale and place of each level, channels.
+
+    Parameters
+    ----------
+    name
+        Of the image; ``.ome.zarr`` at its end is left out.
+    version
+        Of the standard.
+    levels
+        Where the pixels lie.
+    channels
+        In the order of the first axis.
+    kind
+        How the upper levels are made from the lower ones.
+    """
     multiscale: dict[str, Any] = {
         "name": name.removesuffix(".ome.zarr"),
         "axes": [
@@ -132,18 +246,18 @@ def _ome_attributes(plan: HeatmapPlan, name: str) -> dict[str, Any]:
             {"name": "y", "type": "space", "unit": "micrometer"},
             {"name": "x", "type": "space", "unit": "micrometer"},
         ],
-        "datasets": [_dataset(plan, level) for level in range(len(plan.level_sizes))],
-        "type": "mean over a level 0 of maxima",
+        "datasets": [_dataset(levels, level) for level in range(levels.count)],
+        "type": kind,
     }
-    omero = {"channels": [_channel(channel) for channel in plan.channels]}
-    if plan.ome_zarr == "0.4":
+    omero = {"channels": [_omero_channel(channel) for channel in channels]}
+    if version == "0.4":
         return {"multiscales": [{"version": "0.4", **multiscale}], "omero": omero}
     return {"ome": {"version": "0.5", "multiscales": [multiscale], "omero": omero}}
 
 
-def _dataset(plan: HeatmapPlan, level: int) -> dict[str, Any]:
-    pixel_um = plan.mpp_um * plan.downsample * 2**level
-    (origin_x, origin_y), (slide_x, slide_y) = plan.origin_um, plan.slide_mpp_um
+def _dataset(levels: Levels, level: int) -> dict[str, Any]:
+    pixel_um = levels.pixel_um * 2**level
+    (origin_x, origin_y), (slide_x, slide_y) = levels.origin_um, levels.slide_mpp_um
     # centres: OME counts from the middle of a pixel, the slide's own first pixel being at 0
     centre_x, centre_y = origin_x + (pixel_um - slide_x) / 2, origin_y + (pixel_um - slide_y) / 2
     return {
@@ -155,10 +269,10 @@ def _dataset(plan: HeatmapPlan, level: int) -> dict[str, Any]:
     }
 
 
-def _channel(name: str) -> dict[str, Any]:
+def _omero_channel(channel: Channel) -> dict[str, Any]:
     return {
-        "label": name,
-        "color": CHANNEL_COLOURS.get(name, _OTHER_COLOUR),
+        "label": channel.name,
+        "color": channel.colour,
         "active": True,
-        "window": {"min": 0.0, "max": 255.0, "start": 0.0, "end": 255.0},
+        "window": {"min": 0.0, "max": channel.highest, "start": 0.0, "end": channel.brightest},
     }
