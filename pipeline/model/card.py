@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from pipeline.core.localizing import PeakRule, PostKind
 from pipeline.errors import ModelError
 from pipeline.model.spec import NetworkSpec
 
@@ -37,6 +38,7 @@ class ModelCard(BaseModel):
     threshold: float = Field(gt=0.0, description="absolute peak height of a cell")
     floor: float = Field(gt=0.0, description="peaks below are not even kept as candidates")
     nms_radius_um: float = Field(default=3.1, gt=0.0)
+    post: PostKind = Field(default="ccls", description="how cells are read from the heatmap")
     halo_px: int = Field(ge=0, description="context read around a tile's core, model-frame px")
     population: str = Field(min_length=1, description="which nuclei the model marks")
     caveat: str = Field(min_length=1, description="goes into every score")
@@ -56,6 +58,21 @@ class ModelCard(BaseModel):
         if self.floor > self.threshold:
             raise ValueError(f"floor={self.floor} is above threshold={self.threshold}")
         return self
+
+    def peak_rule(self, post: PostKind | None = None) -> PeakRule:
+        """Return the rule that reads cells from the model's heatmaps, or another by name."""
+        return PeakRule.named(
+            self.post if post is None else post, radius_um=self.nms_radius_um, mpp_um=self.mpp_um
+        )
+
+    def check_tiles_allowed(self) -> None:
+        """Raise ModelError if the model's cells would depend on how a slide is cut into tiles."""
+        if not self.peak_rule().local:
+            raise ModelError(
+                f"{self.name}: post={self.post} puts its threshold at a share of each picture's "
+                "highest value, so cells of a slide would depend on the tiles; use a model with "
+                "post ccls or lmss (ki67 evaluate takes this one)"
+            )
 
 
 def load_card(folder: Path) -> ModelCard:

@@ -78,6 +78,7 @@ def run_archive(
     slides = discover(inputs)
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
+    card.check_tiles_allowed()
     if not card.weights_sha256:
         raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
     make_folder(out)

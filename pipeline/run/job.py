@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pipeline import RESULTS_VERSION
 from pipeline.config import RunConfig, digest
-from pipeline.core.ccls import window_side
 from pipeline.model.card import ModelCard
 
 Key = dict[str, str]
@@ -49,7 +48,7 @@ class CellRule:
         threshold = card.threshold if prediction.threshold is None else prediction.threshold
         halo_px = card.halo_px if prediction.halo_px is None else prediction.halo_px
         return cls(
-            window=window_side(card.nms_radius_um, card.mpp_um),
+            window=card.peak_rule().window,
             # a threshold under the card's floor must not be cut off by it
             floor=min(card.floor, threshold),
             threshold=threshold,

@@ -31,12 +31,15 @@ class Crop:
         float64 continuous coordinates of cells in the crop; some may lie outside it.
     label
         uint8 per cell.
+    scale
+        Random factor on the micrometres per pixel: above 1 cells are smaller than usual.
     """
 
     image: Rgb
     x_px: NDArray[np.float64]
     y_px: NDArray[np.float64]
     label: NDArray[np.uint8]
+    scale: float = 1.0
 
 
 def random_crop(
@@ -52,7 +55,8 @@ def random_crop(
         Side of the crop in pixels of ``mpp_um``.
     """
     crop = place(rng, field, side_px=side_px, mpp_um=mpp_um, config=config)
-    crop = turn(crop, quarter_turns=int(rng.integers(4)), mirror=bool(rng.integers(2)))
+    turns = int(rng.integers(4)) if config.turns else 0
+    crop = turn(crop, quarter_turns=turns, mirror=bool(rng.integers(2)))
     return replace(crop, image=restain(rng, crop.image, config))
 
 
@@ -68,7 +72,8 @@ def place(
     x0 = _corner(rng, width, side_px * scale, config.overhang_px * scale)
     y0 = _corner(rng, height, side_px * scale, config.overhang_px * scale)
     image = area_cut(field.image, x0, y0, scale, width=side_px, height=side_px)
-    return Crop(image, (field.x_px - x0) / scale, (field.y_px - y0) / scale, field.label)
+    x_px, y_px = (field.x_px - x0) / scale, (field.y_px - y0) / scale
+    return Crop(image, x_px, y_px, field.label, factor)
 
 
 def turn(crop: Crop, *, quarter_turns: int, mirror: bool) -> Crop:
@@ -80,7 +85,7 @@ def turn(crop: Crop, *, quarter_turns: int, mirror: bool) -> Crop:
     image = np.rot90(image, quarter_turns)
     for _ in range(quarter_turns % 4):
         x_px, y_px = y_px, side - x_px
-    return Crop(np.ascontiguousarray(image), x_px, y_px, crop.label)
+    return Crop(np.ascontiguousarray(image), x_px, y_px, crop.label, crop.scale)
 
 
 def restain(rng: np.random.Generator, image: Rgb, config: AugmentConfig) -> Rgb:

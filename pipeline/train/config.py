@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config import Section, set_pair, validated
 from pipeline.errors import ConfigError
+from pipeline.train.method import CHANNELS_OF, Classes, MapConfig, PostConfig
 
 Kind = Literal[
     "bcdata",
@@ -101,6 +102,7 @@ class AugmentConfig(Section):
     colour: float = Field(0.04, ge=0, description="change of one channel against the others")
     blur: float = Field(0.15, ge=0, le=1, description="probability")
     jpeg: float = Field(0.15, ge=0, le=1, description="probability")
+    turns: bool = Field(default=True, description="quarter turns, besides mirroring")
 
 
 class TrainConfig(Section):
@@ -110,6 +112,9 @@ class TrainConfig(Section):
     network: dict[str, Any] = Field(default_factory=dict, description="changes to its fields")
     initial: str | None = Field(None, description="model to start from, else random weights")
     card: CardConfig
+    classes: Classes = Field("per_class", description="two channels, or one of all cells")
+    map: MapConfig = MapConfig()
+    post: PostConfig = PostConfig()
     mpp_um: float = Field(0.5, gt=0)
     training: tuple[SourceConfig, ...] = Field(min_length=1)
     validation: tuple[SourceConfig, ...] = Field(min_length=1)
@@ -119,6 +124,7 @@ class TrainConfig(Section):
     batch: int = Field(4, gt=0)
     steps: int = Field(2000, gt=0)
     lr: float = Field(1e-4, gt=0)
+    optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "step"] = "cosine"
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
@@ -130,9 +136,21 @@ class TrainConfig(Section):
     amp: bool = Field(default=False, description="bfloat16 on CUDA")
     validate_every: int = Field(100, gt=0)
     save_every: int = Field(100, gt=0)
-    nms_radius_um: float = Field(3.1, gt=0)
     match_radius_um: float = Field(3.125, gt=0)
-    floor: float = Field(0.05, gt=0, description="peaks below are not even candidates")
+
+    @model_validator(mode="after")
+    def _classes_fix_the_channels(self) -> "TrainConfig":
+        if self.network.get("channels", self.channels) != self.channels:
+            raise ValueError(
+                f"network.channels={self.network['channels']} contradicts classes={self.classes}; "
+                "leave it out"
+            )
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of the heatmap."""
+        return CHANNELS_OF[self.classes]
 
     def sources(self, role: Role) -> tuple[SourceConfig, ...]:
         """Return the sources of one role."""

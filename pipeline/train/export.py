@@ -25,6 +25,7 @@ def export_model(
 ) -> ModelCard:
     """Write a network as a model: float16 kernels and a card with its threshold and figures."""
     training = {key: getattr(config, key) for key in _TRAINING_KEYS}
+    training["map"] = config.map.model_dump(mode="json", exclude_none=True)
     card = ModelCard(
         name=config.card.name,
         spec=network.spec,
@@ -32,8 +33,9 @@ def export_model(
         mpp_um=config.mpp_um,
         threshold=threshold,
         # a threshold near a tenth leaves room to be lowered later without a new run
-        floor=min(threshold, max(config.floor, round(threshold / 2, 3))),
-        nms_radius_um=config.nms_radius_um,
+        floor=min(threshold, max(config.post.floor, round(threshold / 2, 3))),
+        nms_radius_um=config.post.radius_um,
+        post=config.post.kind,
         halo_px=config.card.halo_px,
         population=config.card.population,
         caveat=config.card.caveat,

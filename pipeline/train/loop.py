@@ -26,7 +26,12 @@ from pipeline.train.crops import CropSampler
 from pipeline.train.datasets import load_fields
 from pipeline.train.export import export_model
 from pipeline.train.fields import Field
-from pipeline.train.optimising import average_weights, learning_rate, summed_error
+from pipeline.train.optimising import (
+    average_weights,
+    learning_rate,
+    make_optimizer,
+    summed_error,
+)
 from pipeline.train.plot import plot_history
 from pipeline.train.state import STATE_NAME, Progress, load_state, save_state
 from pipeline.train.validation import SweepResult, validate
@@ -137,13 +142,10 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
         raise ConfigError(f"{out.name}: holds a training; add --resume or give another --out")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    spec = network_spec(config.architecture, **config.network)
+    spec = network_spec(config.architecture, **(config.network | {"channels": config.channels}))
     network = _initial_network(spec, config).to(config.device)
     averaged = deepcopy(network).requires_grad_(requires_grad=False) if config.ema else None
-    # decoupled decay, as the summed loss is large; fused kernels would differ between builds
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.lr, weight_decay=config.weight_decay, foreach=False
-    )
+    optimizer = make_optimizer(network, config)
     fields = [load_fields(source, data=data) for source in config.training]
     watched = [field for source in config.validation for field in load_fields(source, data=data)]
     _check_apart(fields, watched)
@@ -192,9 +194,8 @@ def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
         _predict_with(trainer.judged, config.device),
         trainer.validation,
         halo_px=config.card.halo_px,
-        nms_radius_um=config.nms_radius_um,
+        post=config.post,
         match_radius_um=config.match_radius_um,
-        floor=config.floor,
         scored_by="f1_labelled" if trainer.network.spec.channels > 1 else "f1_all",
     )
     row = _row(progress.step, loss, learning_rate(config, progress.step - 1), result)

@@ -1,4 +1,4 @@
-"""The pieces of one step: the loss, the learning rate, the averaged weights."""
+"""The pieces of one step: the loss, the optimiser, the learning rate, the averaged weights."""
 
 import math
 
@@ -22,6 +22,13 @@ def summed_error(heatmap: Tensor, batch: Batch) -> Tensor:
         return by_channel.mean()
     unified = (heatmap.amax(dim=1) - target.amax(dim=1)).square().sum(dim=(1, 2))
     return torch.where(classed, by_channel, unified).mean()
+
+
+def make_optimizer(network: HeatmapNetwork, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay, or with the coupled one of the published code."""
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    # fused or joined kernels would differ between builds
+    return kind(network.parameters(), lr=config.lr, weight_decay=config.weight_decay, foreach=False)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.ccls import Peaks, find_peaks, merge_ties, window_side
+from pipeline.core.ccls import Peaks
+from pipeline.core.localizing import PeakRule, PostKind
 from pipeline.core.tiling import TileLattice
 from pipeline.model.card import ModelCard
 from pipeline.model.predictor import get_predictor, predictor_spec
@@ -56,21 +57,31 @@ def field_heatmap(
 
 
 def candidates(
-    predict: Predict, field: Field, *, halo_px: int, nms_radius_um: float, floor: float
+    predict: Predict, field: Field, *, halo_px: int, rule: PeakRule, floor: float
 ) -> Peaks:
     """Find all peaks of a field (at the model's resolution) that reach ``floor``.
 
     A threshold above ``floor`` keeps those whose score reaches it: nothing else changes.
     """
     heatmap = field_heatmap(predict, field.image, halo_px=halo_px)
-    window = window_side(nms_radius_um, field.mpp_um)
-    return merge_ties(find_peaks(heatmap, window=window, floor=floor))
+    return rule.candidates(heatmap, floor=floor)
 
 
 def model_candidates(
-    model: str, field: Field, *, floor: float | None = None, threads: int = 1, device: str = "cpu"
+    model: str,
+    field: Field,
+    *,
+    floor: float | None = None,
+    post: PostKind | None = None,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> tuple[Peaks, ModelCard, Field]:
     """Find the peaks of a stored model on a field of any resolution.
+
+    Parameters
+    ----------
+    floor, post
+        None takes the model card's.
 
     Returns
     -------
@@ -85,7 +96,7 @@ def model_candidates(
         predictor.predict,
         scaled,
         halo_px=card.halo_px,
-        nms_radius_um=card.nms_radius_um,
+        rule=card.peak_rule(post),
         floor=card.floor if floor is None else floor,
     )
     return peaks, card, scaled

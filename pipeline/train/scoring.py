@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.localizing import PostKind
 from pipeline.errors import ConfigError, ModelError
-from pipeline.model.card import ModelCard
+from pipeline.model.card import ModelCard, load_card
+from pipeline.model.zoo import resolve_model
 from pipeline.train.config import Role, TrainConfig
 from pipeline.train.datasets import load_fields
 from pipeline.train.evaluate import MATCH_RADII_UM, FoundCells, evaluate_points
@@ -19,14 +21,22 @@ CLASSICAL = "classical"
 
 
 def find_cells(
-    model: str, field: Field, *, threshold: float | None = None, threads: int = 1
+    model: str,
+    field: Field,
+    *,
+    threshold: float | None = None,
+    post: PostKind | None = None,
+    threads: int = 1,
 ) -> FoundCells:
     """Find a field's cells with a model (a name or a folder) or with ``classical``.
 
     Parameters
     ----------
     threshold
-        None takes the model card's.
+        None takes the model card's; with another rule than the card's, the published one if it is
+        part of that rule.
+    post
+        How cells are read from the heatmap; None takes the model card's.
 
     Returns
     -------
@@ -35,8 +45,11 @@ def find_cells(
     """
     if model == CLASSICAL:
         return _classical_cells(field)
-    peaks, card, scaled = model_candidates(model, field, floor=threshold, threads=threads)
+    card = load_card(resolve_model(model))
     at = card.threshold if threshold is None else threshold
+    if threshold is None and post not in (None, card.post):
+        at = card.peak_rule(post).usual_threshold or at
+    peaks, _, scaled = model_candidates(model, field, floor=at, post=post, threads=threads)
     return cells_from_peaks(peaks, at, scale=scaled.mpp_um / field.mpp_um)
 
 
@@ -45,6 +58,7 @@ def score_model(
     fields: Sequence[Field],
     *,
     threshold: float | None = None,
+    post: PostKind | None = None,
     radii_um: Sequence[float] = MATCH_RADII_UM,
     threads: int = 1,
 ) -> dict[str, Any]:
@@ -55,7 +69,10 @@ def score_model(
     dict
         ``model`` and ``at_<radius>_um`` -> see ``evaluate_points``.
     """
-    found = [find_cells(model, field, threshold=threshold, threads=threads) for field in fields]
+    found = [
+        find_cells(model, field, threshold=threshold, post=post, threads=threads)
+        for field in fields
+    ]
     return {"model": Path(model).name} | {
         f"at_{radius:g}_um": evaluate_points(fields, found, radius_um=radius) for radius in radii_um
     }
@@ -85,13 +102,14 @@ def score_role(
     data: Path,
     threads: int = 1,
     threshold: float | None = None,
+    post: PostKind | None = None,
 ) -> dict[str, Any]:
     """Figures of a model on the fields of one role: each source alone and all together."""
     by_source = role_fields(config, role, data=data)
     every = [field for fields in by_source.values() for field in fields]
     sets = by_source | ({"all": every} if len(by_source) > 1 else {})
     return {
-        name: score_model(model, fields, threads=threads, threshold=threshold)
+        name: score_model(model, fields, threads=threads, threshold=threshold, post=post)
         for name, fields in sets.items()
     }
 

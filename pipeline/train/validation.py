@@ -9,10 +9,11 @@ import numpy as np
 from pipeline.core.ccls import Peaks
 from pipeline.train.evaluate import FoundCells, evaluate_points
 from pipeline.train.fields import Field
+from pipeline.train.method import PostConfig
 from pipeline.train.prediction import Predict, candidates
 
 THRESHOLDS = tuple(round(0.02 + 0.02 * step, 2) for step in range(45))
-"""Absolute peak heights tried, 0.02 to 0.90; 0.06 is the paper's."""
+"""Peak heights tried, 0.02 to 0.90 (LMDS: shares of the highest); 0.06 is the paper's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,8 @@ def validate(
     fields: Sequence[Field],
     *,
     halo_px: int,
-    nms_radius_um: float,
+    post: PostConfig,
     match_radius_um: float,
-    floor: float,
     scored_by: str = "f1_labelled",
 ) -> SweepResult:
     """Find the cells of fields (at the model's resolution) and the threshold that fits them best.
@@ -46,19 +46,24 @@ def validate(
         The figure to maximise: ``f1_labelled``, or ``f1_all`` for a network without classes.
     """
     peaks = [
-        candidates(predict, field, halo_px=halo_px, nms_radius_um=nms_radius_um, floor=floor)
+        candidates(predict, field, halo_px=halo_px, rule=post.rule(field.mpp_um), floor=post.floor)
         for field in fields
     ]
     best: SweepResult | None = None
-    for threshold in THRESHOLDS:
-        if threshold < floor:
-            continue
+    for threshold in thresholds(post):
         found = [cells_from_peaks(of_field, threshold) for of_field in peaks]
         figures = evaluate_points(fields, found, radius_um=match_radius_um)
         score = figures[scored_by] or 0.0
         if best is None or score > best.score:
             best = SweepResult(threshold, score, figures)
-    return best or SweepResult(floor, 0.0, {})
+    return best or SweepResult(post.floor, 0.0, {})
+
+
+def thresholds(post: PostConfig) -> tuple[float, ...]:
+    """Thresholds to try: the one that is set, or the sweep's that are not below the floor."""
+    if post.threshold is not None:
+        return (post.threshold,)
+    return tuple(value for value in THRESHOLDS if value >= post.floor) or (post.floor,)
 
 
 def cells_from_peaks(peaks: Peaks, threshold: float, *, scale: float = 1.0) -> FoundCells:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.core.maps import max_dt_px
+from pipeline.core.maps import MapRule, max_dt_px
 from pipeline.train.augment import Crop
 from pipeline.train.config import CardConfig, SourceConfig, TrainConfig
-from pipeline.train.crops import CropSampler, kernel_reach_px, target_maps
+from pipeline.train.crops import CropSampler, target_maps
 from pipeline.train.fields import UNCLASSED, Field
 
 CARD = CardConfig(name="t", population="p", caveat="c", licence="l", halo_px=0)
@@ -18,6 +18,10 @@ def make_crop(points: list[tuple[float, float, int]], side: int = 64) -> Crop:
     rows = np.array(points, np.float64).reshape(-1, 3)
     image = np.zeros((side, side, 3), np.uint8)
     return Crop(image, rows[:, 0], rows[:, 1], rows[:, 2].astype(np.uint8))
+
+
+def two_rules() -> list[MapRule]:
+    return [MapRule(max_dt_px=max_dt_px(0.5))] * 2
 
 
 def make_config(**changes: object) -> TrainConfig:
@@ -36,7 +40,7 @@ def make_field(name: str, seed: int) -> Field:
 
 
 def test_the_target_peaks_at_the_pixel_of_the_point_in_its_class() -> None:
-    maps = target_maps(make_crop([(10.9, 20.1, 1), (40.5, 50.5, 0)]), channels=2, mpp_um=0.5)
+    maps = target_maps(make_crop([(10.9, 20.1, 1), (40.5, 50.5, 0)]), two_rules())
 
     assert np.argwhere(maps[0] == 1).tolist() == [[20, 10]]
     assert np.argwhere(maps[1] == 1).tolist() == [[50, 40]]
@@ -44,10 +48,10 @@ def test_the_target_peaks_at_the_pixel_of_the_point_in_its_class() -> None:
 
 def test_a_crop_shows_the_same_target_as_the_whole() -> None:
     points = [(30.5, 30.5, 1), (36.2, 33.3, 0), (70.0, 20.0, 0)]
-    whole = target_maps(make_crop(points, 96), channels=2, mpp_um=0.5)
+    whole = target_maps(make_crop(points, 96), two_rules())
 
     moved = [(x - 32, y - 16, label) for x, y, label in points]
-    part = target_maps(make_crop(moved, 32), channels=2, mpp_um=0.5)
+    part = target_maps(make_crop(moved, 32), two_rules())
 
     assert (part == whole[:, 16:48, 32:64]).all()
     assert part.max() > 0.2
@@ -55,19 +59,20 @@ def test_a_crop_shows_the_same_target_as_the_whole() -> None:
 
 def test_one_channel_holds_every_cell() -> None:
     crop = make_crop([(5, 5, 1), (25, 25, 0), (45, 45, UNCLASSED)])
-    maps = target_maps(crop, channels=1, mpp_um=0.5)
+    maps = target_maps(crop, two_rules()[:1])
 
     assert (maps[0] == 1).sum() == 3
 
 
 def test_an_empty_crop_has_an_empty_target() -> None:
-    assert not target_maps(make_crop([]), channels=2, mpp_um=0.5).any()
+    assert not target_maps(make_crop([]), two_rules()).any()
 
 
 @pytest.mark.parametrize("mpp_um", [0.25, 0.5, 1.0])
 def test_nothing_is_left_of_a_cell_beyond_the_kernels_reach(mpp_um: float) -> None:
-    reach = kernel_reach_px(max_dt_px(mpp_um))
-    maps = target_maps(make_crop([(100.5, 100.5, 1)], 200), channels=1, mpp_um=mpp_um)
+    rule = MapRule(max_dt_px=max_dt_px(mpp_um))
+    reach = rule.reach_px()
+    maps = target_maps(make_crop([(100.5, 100.5, 1)], 200), [rule])
 
     rows, _ = np.nonzero(maps[0])
     assert 100 - reach <= rows.min() <= 100 - reach + 3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.core.localizing import PeakRule
 from pipeline.train.fields import Field
 from pipeline.train.prediction import candidates, field_heatmap
 
@@ -51,7 +52,8 @@ def test_a_peak_is_found_at_the_centre_of_its_pixel_with_the_higher_channels_lab
         dark = np.where(tiles == 255, 0, tiles).astype(np.uint8)
         return np.asarray(brightness(dark) / 255, np.float32)
 
-    peaks = candidates(unit, field, halo_px=32, nms_radius_um=3.1, floor=0.1)
+    rule = PeakRule.named("ccls", radius_um=3.1, mpp_um=0.5)
+    peaks = candidates(unit, field, halo_px=32, rule=rule, floor=0.1)
 
     assert sorted(zip(peaks.x_px, peaks.y_px, peaks.label, strict=True)) == [
         (10.5, 50.5, 0),
