@@ -82,6 +82,30 @@ class ScoreSettings(Section):
     field_um: float = Field(500.0, gt=0, description="side of a field of the unweighted mean")
     field_min_cells: int = Field(100, ge=1, description="fields with fewer are left out")
     seed: int = Field(0, ge=0, description="of resampling and of permutations")
+    calibration: str | None = Field(
+        None, description="a file of `ki67 calibrate`; None: as counted"
+    )
+
+
+class RoiSettings(Section):
+    """In which region cells are counted: one file a slide, drawn in QuPath or a mask image."""
+
+    folder: str | None = Field(None, description="of files named after the slides; None: no region")
+    required: bool = Field(False, description="a slide without a file fails; false: all its tissue")
+    include: tuple[str, ...] = Field(
+        ("Tumor", "Tumour", "Region*"),
+        min_length=1,
+        description="classes counted in, * for any end",
+    )
+    exclude: tuple[str, ...] = Field(
+        ("Necrosis", "Ignore*"), description="classes left out, * for any end"
+    )
+
+    @model_validator(mode="after")
+    def _a_required_region_has_a_folder(self) -> Self:
+        if self.required and not self.folder:
+            raise ValueError("required=true needs folder, where the regions of interest lie")
+        return self
 
 
 class HotspotSettings(Section):
@@ -119,6 +143,43 @@ class CategorySettings(Section):
         return self
 
 
+QcReason = Literal["out_of_focus", "pen", "fold", "debris", "pigment"]
+
+
+class QcSettings(Section):
+    """Quality control: what of the tissue is left out, and when a slide is flagged.
+
+    All of it works on stored measures: `ki67 score` applies changes without the slide.
+    """
+
+    enabled: bool = Field(True, description="false: nothing is left out or flagged")
+    exclude: tuple[QcReason, ...] = Field(
+        ("out_of_focus", "pen", "fold", "debris", "pigment"),
+        description="reasons for which bins of 64 um are left out",
+    )
+    min_bins: int = Field(3, ge=1, description="smaller groups of suspicious bins are kept")
+    flag_area_pct: float = Field(1.0, gt=0, description="of the tissue left out for one reason")
+    sharpness_min: float = Field(0.30, gt=0, description="energy of 2 um over that of 4 um detail")
+    detail_min: float = Field(1.0, ge=0, description="less detail says nothing of focus")
+    pen_share: float = Field(0.7, gt=0, le=1, description="of a bin, of the colour of ink")
+    debris_share: float = Field(0.2, gt=0, le=1, description="of a bin, in large dark structures")
+    fold_factor: float = Field(2.0, gt=1, description="times the slide's density between nuclei")
+    fold_floor_min: float = Field(0.15, gt=0, description="least density that is multiplied")
+    pigment_share: float = Field(0.06, gt=0, le=1, description="of a bin, brown and no nucleus")
+    pigment_of_brown: float = Field(0.6, ge=0, le=1, description="fine structures among the brown")
+    ink_mm2: float = Field(0.05, gt=0, description="ink on the overview that raises pen")
+    pink_share_max: float = Field(0.2, gt=0, le=1, description="more eosin-like: not_ki67_like")
+    brown_share_min: float = Field(0.0005, ge=0, description="less of the tissue: no_dab")
+    haematoxylin_none: float = Field(0.08, ge=0, description="nuclei paler: no_haematoxylin")
+    haematoxylin_min: float = Field(0.12, ge=0, description="nuclei paler: understained")
+    haematoxylin_max: float = Field(1.0, gt=0, description="nuclei denser: overstained")
+    floor_max: float = Field(1.2, gt=0, description="denser between nuclei: overstained")
+    edge_um: float = Field(200.0, gt=0, description="tissue along the slide's edge")
+    mask_agreement_min: float = Field(0.5, ge=0, le=1, description="of two ways to find tissue")
+    classical_points: float = Field(25.0, gt=0, description="between the indices of two methods")
+    classical_min_cells: int = Field(200, ge=1, description="of each method, else no comparison")
+
+
 class ClusterSettings(Section):
     """Where tasks run."""
 
@@ -139,8 +200,10 @@ class RunConfig(Section):
     prediction: PredictionSettings = PredictionSettings()
     heatmap: HeatmapSettings = HeatmapSettings()
     score: ScoreSettings = ScoreSettings()
+    roi: RoiSettings = RoiSettings()
     hotspots: HotspotSettings = HotspotSettings()
     category: CategorySettings = CategorySettings()
+    qc: QcSettings = QcSettings()
     cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
