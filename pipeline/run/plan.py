@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.frame import PlaneFrame
+from pipeline.core.qc.overview import OverviewQuality
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.errors import SlideError
 from pipeline.io.files import atomic_path, write_json_atomic
@@ -64,6 +65,8 @@ class Plan:
     """The frame of the thumbnail; a whole number of times finer than the mask's."""
     tissue_um_per_px: float
     tissue_mm2: float
+    mpp_um: float
+    """Of the model frame, what the model works at."""
     core_px: int
     halo_px: int
     region_tiles: int
@@ -171,6 +174,34 @@ def read_tissue_tiles(work: Path) -> NDArray[np.bool_]:
     """``(rows, cols)`` of the lattice: the tiles to predict."""
     with np.load(work / "tissue.npz", allow_pickle=False) as stored:
         return np.asarray(stored["tiles"], bool)
+
+
+def write_look(work: Path, look: OverviewQuality) -> None:
+    """Write what the overview said of the slide's quality in one step."""
+    with atomic_path(work / "look.npz") as partial, partial.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            glass=np.array(look.glass),
+            ink=look.ink,
+            numbers=np.array([look.edge_um, look.mask_agreement]),
+        )
+
+
+def read_look(work: Path) -> OverviewQuality:
+    """Read what :func:`write_look` wrote.
+
+    Raises
+    ------
+    StaleWorkError
+        There is none.
+    """
+    try:
+        with np.load(work / "look.npz", allow_pickle=False) as stored:
+            red, green, blue = (float(value) for value in stored["glass"])
+            edge_um, agreement = (float(value) for value in stored["numbers"])
+            return OverviewQuality((red, green, blue), stored["ink"], edge_um, agreement)
+    except (OSError, ValueError, KeyError) as error:
+        raise StaleWorkError(f"{work.parent.name}: no plan of this version; run again") from error
 
 
 def missing_regions(work: Path, plan: Plan) -> list[int]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.coverage import covered_tiles, grown
 from pipeline.core.points import CellPoints
+from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
 from pipeline.errors import UnreadableSlideError
@@ -38,6 +39,7 @@ from pipeline.run.plan import (
     utc_now,
     work_folder,
     write_key,
+    write_look,
     write_plan,
     write_tissue,
 )
@@ -152,6 +154,8 @@ def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
     write_thumbnail(job.folder / "thumbnail.jpg", picture.rgb)
     draw_overlay(job.folder, plan, tissue, CellPoints.empty())
     write_tissue(work, tissue)
+    um_per_px = plan.tissue_um_per_px
+    write_look(work, look_over(overview.rgb, tissue.mask, overview.absent, um_per_px))
     _create_heatmap(job, card, plan)
     write_plan(work, plan)
     return plan
@@ -187,6 +191,7 @@ def _lay_out(
         picture=overview.frame,
         tissue_um_per_px=mask.um_per_px,
         tissue_mm2=mask.area_mm2,
+        mpp_um=card.mpp_um,
         core_px=lattice.core,
         halo_px=lattice.halo,
         region_tiles=config.prediction.region_tiles,

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.qc.bins import bin_side
+from pipeline.core.qc.measures import MEASURES, measure_tile
+from pipeline.core.qc.overview import Glass
 from pipeline.core.seams import border_strips, settle_region
 from pipeline.core.tiling import Box, Region, Tile
 from pipeline.errors import ModelError, SlideError, UnreadableSlideError
@@ -18,6 +21,7 @@ from pipeline.run.job import SlideJob
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
+    read_look,
     read_plan,
     read_tissue_tiles,
     region_path,
@@ -81,6 +85,8 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
         peaks,
         border_strips(heatmap, window=plan.window),
         np.array(unreadable, np.int32).reshape(-1, 2),
+        np.array([(tile.row, tile.col) for tile in readable], np.int32).reshape(-1, 2),
+        _measure(plan, readable, [pixels[tile] for tile in readable], read_look(work).glass),
     )
     write_region(path, result, plan.match)
     return {
@@ -173,6 +179,21 @@ def _predict(
             target_rows, target_cols = _place(tile.core, region.box)
             heatmap[:, target_rows, target_cols] = values[:, rows, cols]
     return heatmap
+
+
+def _measure(
+    plan: Plan, tiles: list[Tile], pixels: list[Pixels], glass: Glass
+) -> NDArray[np.float32]:
+    """``(tiles, measures, bins, bins)`` float32: of the cores alone, whose tile alone owns them."""
+    bin_px, core = bin_side(plan.core_px, plan.mpp_um), plan.core_px
+    side = core // bin_px
+    found = np.zeros((len(tiles), len(MEASURES), side, side), np.float32)
+    for number, (tile, read) in enumerate(zip(tiles, pixels, strict=True)):
+        # beyond the plane a source is white, and the core's bins are whole
+        whole = Box(tile.core.x0, tile.core.y0, tile.core.x0 + core, tile.core.y0 + core)
+        inside = read[_place(whole, tile.source)]
+        found[number] = measure_tile(inside, bin_px=bin_px, mpp_um=plan.mpp_um, glass=glass)
+    return found
 
 
 def _place(box: Box, inside: Box) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""The file of one region: settled peaks, border strips, unreadable tiles; it is the done mark."""
+"""The file of one region: peaks, border strips, quality, unreadable tiles; it is the done mark."""
 
 import zipfile
 from collections.abc import Callable
@@ -27,6 +27,10 @@ class RegionResult:
     strips: BorderStrips
     unreadable: NDArray[np.int32]
     """``(N, 2)`` row and column of tiles whose pixels could not be read."""
+    measured: NDArray[np.int32]
+    """``(M, 2)`` row and column of the other tiles."""
+    measures: NDArray[np.float32]
+    """``(M, measures, bins, bins)`` of those tiles."""
 
 
 def write_region(path: Path, result: RegionResult, match: str) -> None:
@@ -39,6 +43,8 @@ def write_region(path: Path, result: RegionResult, match: str) -> None:
             allow_pickle=False,
             match=np.array(match),
             unreadable=result.unreadable,
+            measured=result.measured,
+            measures=result.measures,
             **columns,
             **strips,
         )
@@ -63,6 +69,20 @@ def read_peaks(work: Path, plan: Plan, index: int) -> tuple[Peaks, NDArray[np.in
     """
     *columns, unreadable = _read(work, plan, index, (*_PEAKS, "unreadable"))
     return Peaks(*columns), unreadable
+
+
+def read_measures(
+    work: Path, plan: Plan, index: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the tiles of one region that were measured, and their measures.
+
+    Raises
+    ------
+    StaleWorkError
+        The file is missing, damaged or of another plan.
+    """
+    tiles, measures = _read(work, plan, index, ("measured", "measures"))
+    return tiles, measures
 
 
 def strips_reader(work: Path, plan: Plan) -> Callable[[int, int], BorderStrips | None]:

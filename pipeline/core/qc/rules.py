@@ -1,0 +1,112 @@
+"""From measures of bins to what is left out and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.config import QcSettings
+from pipeline.core.qc.measures import F32, MEASURES, Mask
+
+REASONS = ("out_of_focus", "pen", "fold", "debris", "pigment")
+"""Why a bin is left out; a bin may have several."""
+
+EIGHT = np.ones((3, 3), bool)
+LEAST_TISSUE = 0.2
+"""Bins with less tissue are judged by none of the rules but those of ink and dirt."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BinValues:
+    """Measures of a slide's bins by name, ``(rows, cols)`` each, NaN where no tile was read."""
+
+    values: F32
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or len(self.values) != len(MEASURES):
+            raise ValueError(f"measures {self.values.shape} are not ({len(MEASURES)}, rows, cols)")
+
+    def __getitem__(self, name: str) -> F32:
+        return np.asarray(self.values[MEASURES.index(name)])
+
+    @property
+    def measured(self) -> Mask:
+        """Bins whose pixels were read."""
+        return np.asarray(np.isfinite(self["tissue"]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suspicion:
+    """Bins that surely show an artefact, and bins that do if they touch one of those."""
+
+    sure: Mask
+    likely: Mask
+
+
+def excluded_bins(bins: BinValues, share: F32, rules: QcSettings) -> Mapping[str, Mask]:
+    """Bins to leave out by reason, of the reasons that ``rules.exclude`` names.
+
+    Parameters
+    ----------
+    share
+        ``(rows, cols)``: share of each bin that the tissue mask holds.
+    """
+    suspicions = {
+        "out_of_focus": _out_of_focus(bins, rules),
+        "pen": _above(bins["ink"], rules.pen_share, 0.3 * rules.pen_share),
+        "fold": _fold(bins, share, rules),
+        "debris": _above(bins["dark"], rules.debris_share, 0.25 * rules.debris_share),
+        "pigment": _pigment(bins, rules),
+    }
+    return {
+        reason: settled(suspicions[reason], least_bins=rules.min_bins)
+        for reason in REASONS
+        if reason in rules.exclude
+    }
+
+
+def settled(suspicion: Suspicion, *, least_bins: int) -> Mask:
+    """Grow sure bins through likely ones that touch; drop groups of fewer than ``least_bins``.
+
+    One noisy bin alone so is never left out, and an artefact keeps its pale rim.
+    """
+    likely = suspicion.likely | suspicion.sure
+    grown = ndimage.binary_propagation(suspicion.sure, structure=EIGHT, mask=likely)
+    labels, number = ndimage.label(grown, structure=EIGHT)
+    large = np.bincount(labels.ravel(), minlength=number + 1) >= least_bins
+    large[0] = False
+    return np.asarray(large[labels])
+
+
+def normal_floor(bins: BinValues, share: F32) -> float:
+    """Density between nuclei that most of the slide's tissue has; 0 without tissue."""
+    tissue = bins.measured & (share > 0.5)
+    return float(np.median(bins["floor"][tissue])) if tissue.any() else 0.0
+
+
+def _out_of_focus(bins: BinValues, rules: QcSettings) -> Suspicion:
+    tissue = bins["tissue"] > LEAST_TISSUE
+    sharpness, detail = bins["sharpness"], bins["detail"]
+    seen = detail > rules.detail_min
+    sure = tissue & seen & (sharpness < rules.sharpness_min)
+    # where nothing is seen sharpness is of noise: such a bin goes with its neighbours
+    likely = tissue & ((sharpness < 1.06 * rules.sharpness_min) | ~seen)
+    return Suspicion(sure, likely)
+
+
+def _fold(bins: BinValues, share: F32, rules: QcSettings) -> Suspicion:
+    normal = max(normal_floor(bins, share), rules.fold_floor_min)
+    return _above(bins["floor"], rules.fold_factor * normal, 0.75 * rules.fold_factor * normal)
+
+
+def _pigment(bins: BinValues, rules: QcSettings) -> Suspicion:
+    brown = np.maximum(bins["brown"], np.float32(1e-6))
+    fine = bins["granular"]
+    not_nuclei = np.where(fine > rules.pigment_of_brown * brown, fine, 0) + bins["slab"]
+    return _above(not_nuclei.astype(np.float32), rules.pigment_share, 0.5 * rules.pigment_share)
+
+
+def _above(value: NDArray[np.float32], sure: float, likely: float) -> Suspicion:
+    return Suspicion(np.asarray(value >= sure), np.asarray(value >= likely))

@@ -1,0 +1,58 @@
+"""Quality control of a run: what regions and the overview measured, joined and judged."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import QcSettings
+from pipeline.core.points import CellPoints
+from pipeline.core.qc.bins import BinLayout, bin_side
+from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
+from pipeline.core.qc.measures import MEASURES
+from pipeline.run.plan import Plan, Tissue, read_look
+from pipeline.run.region_file import read_measures
+
+
+def slide_quality(
+    work: Path, plan: Plan, tissue: Tissue, cells: CellPoints, config: QcSettings
+) -> Quality:
+    """Judge a slide whose regions are all done.
+
+    Parameters
+    ----------
+    cells
+        Every cell above the threshold, those in areas that will be left out included.
+
+    Raises
+    ------
+    StaleWorkError
+        A region file is missing.
+    """
+    return judge(measured_slide(work, plan, tissue), cells, config)
+
+
+def measured_slide(work: Path, plan: Plan, tissue: Tissue) -> MeasuredSlide:
+    """Join the measures of all regions; the regions' size and order change nothing.
+
+    Raises
+    ------
+    StaleWorkError
+        A region file is missing.
+    """
+    layout = BinLayout(plan.frame, bin_side(plan.core_px, plan.mpp_um))
+    side = plan.core_px // layout.bin_px
+    lattice = plan.grid.lattice
+    values = np.full((len(MEASURES), lattice.rows * side, lattice.cols * side), np.nan, np.float32)
+    for index in plan.regions:
+        tiles, measured = read_measures(work, plan, index)
+        for (row, col), of_tile in zip(tiles.tolist(), measured, strict=True):
+            rows, cols = slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
+            values[:, rows, cols] = of_tile
+    return MeasuredSlide(
+        values=np.ascontiguousarray(values[:, : layout.rows, : layout.cols]),
+        layout=layout,
+        overview=read_look(work),
+        tissue=tissue.mask,
+        over=plan.overview,
+        um_per_px=plan.tissue_um_per_px,
+    )
