@@ -2,23 +2,25 @@
 
 import csv
 import io
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.errors import OutputError
-from pipeline.io.files import (
-    PARTIAL_SUFFIX,
-    output_errors,
-    sha256_file,
-    short_name,
-    write_json_atomic,
-    write_text_atomic,
+from pipeline.io.done import (
+    DONE_NAME,
+    WORK_NAME,
+    DoneMark,
+    check_done,
+    read_done,
+    verify_done,
+    withdraw_done,
+    write_done,
 )
+from pipeline.io.files import short_name, write_json_atomic, write_text_atomic
 from pipeline.io.score import (
     AreaMm2,
     Category,
@@ -42,6 +44,7 @@ __all__ = [
     "Category",
     "Counts",
     "Density",
+    "DoneMark",
     "Hotspot",
     "Ki67",
     "Piece",
@@ -50,6 +53,7 @@ __all__ = [
     "SlideIdentity",
     "Status",
     "check_done",
+    "read_done",
     "read_score",
     "read_scores",
     "slide_row",
@@ -62,9 +66,6 @@ __all__ = [
 ]
 
 SCORE_NAME = "score.json"
-DONE_NAME = "done.json"
-WORK_NAME = ".work"
-"""Folder of a slide that is not done yet: no result, in no done mark."""
 
 SLIDE_COLUMNS = {
     "slide_id": "safe name and short hash of the relative path; the folder below slides/",
@@ -160,53 +161,6 @@ def write_run_json(out: Path, run_id: str, record: Mapping[str, Any]) -> Path:
     return path
 
 
-def write_done(folder: Path, keys: Mapping[str, str]) -> None:
-    """Write ``done.json`` last: sha256 and size of every file of the slide, and the keys.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written.
-    """
-    with output_errors(folder):
-        files = {
-            path.relative_to(folder).as_posix(): {
-                "sha256": sha256_file(path),
-                "size": path.stat().st_size,
-            }
-            for path in _result_files(folder)
-        }
-    mark = {"schema": 1, "keys": dict(sorted(keys.items())), "files": files}
-    write_json_atomic(folder / DONE_NAME, mark)
-
-
-def check_done(folder: Path, keys: Mapping[str, str]) -> bool:
-    """Tell whether a slide is done with these keys: every file is there in its size."""
-    mark = _read_done(folder)
-    return mark is not None and mark["keys"] == dict(keys) and not _misfits(folder, mark)
-
-
-def verify_done(folder: Path) -> list[str]:
-    """Read every file again and name what does not hold; an empty list is a sound slide."""
-    mark = _read_done(folder)
-    if mark is None:
-        return [f"{folder.name}: no valid {DONE_NAME}"]
-    problems = _misfits(folder, mark)
-    if problems:
-        return problems
-    return [
-        f"{folder.name}/{name}: content changed (sha256 differs)"
-        for name, kept in mark["files"].items()
-        if sha256_file(folder / name) != kept["sha256"]
-    ]
-
-
-def withdraw_done(folder: Path) -> None:
-    """Remove the done mark, so that the next run makes the slide again."""
-    with output_errors(folder):
-        (folder / DONE_NAME).unlink(missing_ok=True)
-
-
 def slide_row(record: ScoreRecord) -> dict[str, Any]:
     """One row of slides.csv: the keys of ``SLIDE_COLUMNS``, plain values, None where unknown."""
     slide, made, ki67 = record.slide, record.provenance, record.ki67
@@ -250,42 +204,6 @@ def _cell(column: str, value: Any) -> Any:
         return value
     words = " ".join(str(value).splitlines())
     return f"'{words}" if words.startswith(_FORMULA_STARTS) else words
-
-
-def _result_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if parts[0] in {WORK_NAME, DONE_NAME}:
-            continue
-        if any(part.endswith(PARTIAL_SUFFIX) for part in parts):
-            continue
-        if path.is_file() and not path.is_symlink():
-            yield path
-
-
-def _read_done(folder: Path) -> dict[str, Any] | None:
-    try:
-        mark = json.loads((folder / DONE_NAME).read_bytes())
-        sound = mark["schema"] == 1 and isinstance(mark["keys"], dict)
-        for name, kept in mark["files"].items():
-            sound = sound and isinstance(kept["size"], int) and isinstance(kept["sha256"], str)
-            sound = sound and not Path(name).is_absolute() and ".." not in Path(name).parts
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return mark if sound else None
-
-
-def _misfits(folder: Path, mark: Mapping[str, Any]) -> list[str]:
-    problems = []
-    for name, kept in mark["files"].items():
-        try:
-            size = (folder / name).stat().st_size
-        except OSError:
-            problems.append(f"{folder.name}/{name}: missing")
-            continue
-        if size != kept["size"]:
-            problems.append(f"{folder.name}/{name}: {size} bytes, not {kept['size']}")
-    return problems
 
 
 def _first_line(error: Exception) -> str:

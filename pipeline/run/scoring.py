@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from pipeline.core.coverage import pieces_of_points
 from pipeline.core.points import POSITIVE, CellPoints
-from pipeline.core.scoring import labelling_index_pct, score_status, wilson95
+from pipeline.core.scoring import labelling_index_pct, score_status
 from pipeline.core.tissue import pieces
 from pipeline.io.roi import Roi
-from pipeline.io.score import AreaMm2, Counts, Density, Ki67, Piece, Quality, RoiUse, ScoreRecord
+from pipeline.io.score import AreaMm2, Counts, Density, Piece, Quality, RoiUse, ScoreRecord
 from pipeline.run.basis import SlideBasis
 from pipeline.run.failure import provenance
+from pipeline.run.figures import category, hottest, labelling
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.selection import SlideCells
 
@@ -53,6 +54,7 @@ def score_cells(
         len(cells), analysed_mm2, plan.tissue_mm2, flags, job.config.score.min_cells
     )
     named = scored.roi is not None and scored.roi.names_cells
+    ki67 = labelling(cells, plan.slide.mpp, job.config)
     return ScoreRecord(
         slide=plan.slide.identity(job.slide_id),
         status=status,
@@ -62,15 +64,15 @@ def score_cells(
         caveat=card.caveat,
         area_mm2=areas,
         counts=Counts(positive=cells.positive, negative=cells.negative, total=len(cells)),
-        ki67=Ki67(
-            index_pct=labelling_index_pct(cells.positive, len(cells)),
-            wilson95=wilson95(cells.positive, len(cells)),
-        ),
+        ki67=ki67,
         density=Density(
             positive_per_mm2=cells.positive / analysed_mm2 if analysed_mm2 else None,
             total_per_mm2=len(cells) / analysed_mm2 if analysed_mm2 else None,
         ),
+        hotspots=hottest(cells, plan.slide.mpp, job.config),
         pieces=_pieces(cells, basis, found, job.config.tissue.margin_um),
+        # too few cells give no category, however sure their index looks
+        category=None if status == "too_few_cells" else category(cells, ki67, job.config.category),
         roi=_roi_use(scored.roi),
         qc=_quality(basis, found, scored, CellRule.of(job.config, card).threshold),
         provenance=provenance(job, card, started=scored.started, ended=scored.ended),

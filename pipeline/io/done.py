@@ -1,0 +1,159 @@
+"""The done mark of a slide: what its files are, and what they were made with; written last."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.io.files import (
+    PARTIAL_SUFFIX,
+    output_errors,
+    sha256_file,
+    write_json_atomic,
+)
+from pipeline.io.staging import STAGED_NAME
+
+DONE_NAME = "done.json"
+WORK_NAME = ".work"
+"""Folder of a slide that is not done yet: no result, in no done mark."""
+
+_NO_RESULTS = frozenset({WORK_NAME, STAGED_NAME, DONE_NAME})
+
+
+@dataclass(frozen=True, slots=True)
+class RunScoring:
+    """How the run scored a slide that was scored otherwise since."""
+
+    keys: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DoneMark:
+    """A valid ``done.json``."""
+
+    keys: Mapping[str, str]
+    files: Mapping[str, Mapping[str, Any]]
+    """``sha256`` and ``size`` by path below the slide's folder."""
+    settings: Mapping[str, Any] | None = None
+    """All settings of the last scoring; None where they are not known."""
+    run: RunScoring | None = None
+    """None where the run itself scored the slide last."""
+
+
+def write_done(
+    folder: Path,
+    keys: Mapping[str, str],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    run: RunScoring | None = None,
+) -> None:
+    """Write ``done.json`` last: sha256 and size of every file of the slide, keys and settings.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    mark = DoneMark(keys, describe_files(folder), settings, run)
+    write_json_atomic(folder / DONE_NAME, done_json(mark))
+
+
+def done_json(mark: DoneMark) -> dict[str, Any]:
+    """Plain values of a done mark, in the order they are written."""
+    run = mark.run
+    return {
+        "schema": 1,
+        "keys": dict(sorted(mark.keys.items())),
+        "settings": mark.settings,
+        "run": None if run is None else {"keys": dict(run.keys), "settings": dict(run.settings)},
+        "files": {name: dict(mark.files[name]) for name in sorted(mark.files)},
+    }
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Sha256 and size of every result file below a folder.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be read.
+    """
+    with output_errors(folder):
+        return {
+            path.relative_to(folder).as_posix(): {
+                "sha256": sha256_file(path),
+                "size": path.stat().st_size,
+            }
+            for path in _result_files(folder)
+        }
+
+
+def read_done(folder: Path) -> DoneMark | None:
+    """Read the done mark of a slide; None where there is no valid one."""
+    try:
+        mark = json.loads((folder / DONE_NAME).read_bytes())
+        sound = mark["schema"] == 1 and isinstance(mark["keys"], dict)
+        for name, kept in mark["files"].items():
+            sound = sound and isinstance(kept["size"], int) and isinstance(kept["sha256"], str)
+            sound = sound and not Path(name).is_absolute() and ".." not in Path(name).parts
+        run = mark.get("run")
+        scoring = None if run is None else RunScoring(run["keys"], run["settings"])
+        return (
+            DoneMark(mark["keys"], mark["files"], mark.get("settings"), scoring) if sound else None
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def check_done(folder: Path, keys: Mapping[str, str]) -> bool:
+    """Tell whether a slide is done with these keys: every file is there in its size."""
+    mark = read_done(folder)
+    return mark is not None and mark.keys == dict(keys) and not misfits(folder, mark)
+
+
+def verify_done(folder: Path) -> list[str]:
+    """Read every file again and name what does not hold; an empty list is a sound slide."""
+    mark = read_done(folder)
+    if mark is None:
+        return [f"{folder.name}: no valid {DONE_NAME}"]
+    problems = misfits(folder, mark)
+    if problems:
+        return problems
+    return [
+        f"{folder.name}/{name}: content changed (sha256 differs)"
+        for name, kept in mark.files.items()
+        if sha256_file(folder / name) != kept["sha256"]
+    ]
+
+
+def withdraw_done(folder: Path) -> None:
+    """Remove the done mark, so that the next run makes the slide again."""
+    with output_errors(folder):
+        (folder / DONE_NAME).unlink(missing_ok=True)
+
+
+def misfits(folder: Path, mark: DoneMark) -> list[str]:
+    """Name the files that are missing or of another size."""
+    problems = []
+    for name, kept in mark.files.items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            problems.append(f"{folder.name}/{name}: missing")
+            continue
+        if size != kept["size"]:
+            problems.append(f"{folder.name}/{name}: {size} bytes, not {kept['size']}")
+    return problems
+
+
+def _result_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if parts[0] in _NO_RESULTS:
+            continue
+        if any(part.endswith(PARTIAL_SUFFIX) for part in parts):
+            continue
+        if path.is_file() and not path.is_symlink():
+            yield path
