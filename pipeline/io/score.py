@@ -142,7 +142,7 @@ class RoiUse(_Part):
     repaired: int = Field(0, description="polygons whose outline crossed itself")
 
 
-class Quality(_Part):
+class QualityUse(_Part):
     """What was excluded and what was measured of the slide's quality."""
 
     excluded_mm2: dict[str, SquareMm] = {}
@@ -186,7 +186,7 @@ class ScoreRecord(_Part):
     pieces: tuple[Piece, ...] = ()
     category: Category | None = None
     roi: RoiUse | None = None
-    qc: Quality | None = None
+    qc: QualityUse | None = None
     provenance: Provenance = Provenance()
 
     @property

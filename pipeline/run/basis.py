@@ -10,11 +10,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from pipeline.core.points import CellPoints
+from pipeline.core.qc.judge import MeasuredSlide
 from pipeline.core.tiling import Box
 from pipeline.errors import OutputError
 from pipeline.io.cells import read_cells
 from pipeline.io.files import read_json, short_name, write_json_atomic
 from pipeline.io.pictures import save_picture
+from pipeline.io.quality import QUALITY_NAME, read_quality
 from pipeline.model.card import ModelCard
 from pipeline.run.plan import (
     Plan,
@@ -45,12 +47,15 @@ class SlideBasis:
     plan: Plan
     tissue: Tissue
     settled: SettledSlide
+    measured: MeasuredSlide
+    """What its quality is judged from."""
 
 
 def keep_basis(folder: Path, basis: SlideBasis) -> SlideBasis:
     """Write ``folder/basis`` and return the basis as :func:`read_basis` will give it.
 
-    The peaks are not in it: cells and candidates together are the peaks.
+    The peaks are not in it: cells and candidates together are the peaks. Nor are the measures of
+    quality, which stand beside it.
 
     Raises
     ------
@@ -93,7 +98,8 @@ def read_basis(folder: Path) -> SlideBasis:
             f"{short_name(folder)}: cannot be scored again, {BASIS_NAME}/ is missing, damaged or "
             f"of an earlier version ({type(error).__name__}); run the same `ki67 run` again"
         ) from error
-    return SlideBasis(card, model["weights_sha256"], plan, tissue, _settled(parts, boxes))
+    measured, _ = read_quality(folder / QUALITY_NAME)
+    return SlideBasis(card, model["weights_sha256"], plan, tissue, _settled(parts, boxes), measured)
 
 
 def _settled(parts: Sequence[CellPoints], boxes: Sequence[Sequence[int]]) -> SettledSlide:

@@ -14,6 +14,7 @@ from pipeline.run.job import SlideJob
 from pipeline.run.outputs import crop_slide, score_basis
 from pipeline.run.plan import HEATMAP_NAME, read_key, read_plan, read_tissue, utc_now, work_folder
 from pipeline.run.prepare import content_of
+from pipeline.run.quality import measured_slide
 from pipeline.run.scoring import ScoredWith
 from pipeline.run.settle import settle_slide
 
@@ -42,7 +43,8 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     if keys is None and (job.folder / DONE_NAME).exists():
         return {"state": "scored"}  # sent twice: a worker died after the last step
     card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
-    basis = SlideBasis(card, job.weights_sha256, plan, tissue, settle_slide(work, plan, tissue))
+    settled, measured = settle_slide(work, plan, tissue), measured_slide(work, plan, tissue)
+    basis = SlideBasis(card, job.weights_sha256, plan, tissue, settled, measured)
     check_unreadable(job, basis)
     if content_of(job) != plan.slide.fingerprint:
         raise SlideChangedError(f"{job.name}: the file changed while it was read; run again")

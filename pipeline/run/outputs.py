@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from pipeline.core.qc.judge import judge
 from pipeline.io.cells import write_cells, write_cells_geojson
 from pipeline.io.crops import CROPS_NAME, choose_crops, write_crops
 from pipeline.io.density import write_density
 from pipeline.io.plane import SlidePlane
+from pipeline.io.quality import QUALITY_NAME, write_quality
 from pipeline.io.results import SCORE_NAME, write_score
 from pipeline.io.score import ScoreRecord
 from pipeline.io.slides import open_slide
@@ -30,15 +34,20 @@ def score_basis(
     OutputError
         The folder cannot be written.
     """
+    points = basis.settled.points
+    threshold = CellRule.of(job.config, basis.card).threshold
+    above = points.take(points.score >= np.float32(threshold))
+    quality = judge(basis.measured, above, job.config.qc)
     found = select_cells(
         basis.settled,
         basis.plan,
         basis.tissue,
-        threshold=CellRule.of(job.config, basis.card).threshold,
-        excluded=scored.excluded,
+        threshold=threshold,
+        excluded=quality.reasons,
         roi=scored.roi,
     )
-    score = score_cells(job, basis, found, scored)
+    score = score_cells(job, basis, found, quality, scored)
+    write_quality(folder / QUALITY_NAME, basis.measured, quality, unreadable=found.areas.unreadable)
     _write_files(job, basis, folder, found, score, scored)
     write_score(folder / SCORE_NAME, score)
     return score, found

@@ -1,17 +1,17 @@
 """The score record of a slide from its cells and its areas: one function for run and score."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.coverage import pieces_of_points
 from pipeline.core.points import POSITIVE, CellPoints
+from pipeline.core.qc.judge import Quality
 from pipeline.core.scoring import labelling_index_pct, score_status
 from pipeline.core.tissue import pieces
 from pipeline.io.roi import Roi
-from pipeline.io.score import AreaMm2, Counts, Density, Piece, Quality, RoiUse, ScoreRecord
+from pipeline.io.score import AreaMm2, Counts, Density, Piece, QualityUse, RoiUse, ScoreRecord
 from pipeline.run.basis import SlideBasis
 from pipeline.run.failure import provenance
 from pipeline.run.figures import category, hottest, labelling
@@ -19,6 +19,7 @@ from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.selection import SlideCells
 
 UNREADABLE_FLAG = "unreadable_tiles"
+NO_ROI_FLAG = "no_region_of_interest"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,16 +30,12 @@ class ScoredWith:
     ended: str
     """UTC times of the run that predicted the slide; scoring again keeps them."""
     roi: Roi | None = None
-    flags: tuple[str, ...] = ()
-    """Of the slide's quality."""
-    measures: Mapping[str, float | None] | None = None
-    """Of the slide's quality; None where it was not looked at."""
-    excluded: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-    """Masks of the tissue mask's shape by reason."""
+    roi_missing: bool = False
+    """Regions of interest were asked for, and the slide has none."""
 
 
 def score_cells(
-    job: SlideJob, basis: SlideBasis, found: SlideCells, scored: ScoredWith
+    job: SlideJob, basis: SlideBasis, found: SlideCells, quality: Quality, scored: ScoredWith
 ) -> ScoreRecord:
     """Count, divide, and say of what.
 
@@ -48,8 +45,7 @@ def score_cells(
     cells, plan, card = found.cells, basis.plan, basis.card
     areas = _areas(basis, found)
     analysed_mm2 = areas.analysed or 0.0
-    unreadable = (UNREADABLE_FLAG,) if basis.settled.unreadable else ()
-    flags = (*unreadable, *scored.flags)
+    flags = (*_flags(basis, scored), *quality.flags)
     status, reason = score_status(
         len(cells), analysed_mm2, plan.tissue_mm2, flags, job.config.score.min_cells
     )
@@ -74,7 +70,7 @@ def score_cells(
         # too few cells give no category, however sure their index looks
         category=None if status == "too_few_cells" else category(cells, ki67, job.config.category),
         roi=_roi_use(scored.roi),
-        qc=_quality(basis, found, scored, CellRule.of(job.config, card).threshold),
+        qc=_quality(basis, found, quality, CellRule.of(job.config, card).threshold),
         provenance=provenance(job, card, started=scored.started, ended=scored.ended),
     )
 
@@ -82,6 +78,11 @@ def score_cells(
 def mask_mm2(mask: NDArray[np.bool_], basis: SlideBasis) -> float:
     """Area of pixels of the tissue mask."""
     return float(np.count_nonzero(mask)) * basis.plan.tissue_um_per_px**2 / 1e6
+
+
+def _flags(basis: SlideBasis, scored: ScoredWith) -> tuple[str, ...]:
+    named = ((UNREADABLE_FLAG, bool(basis.settled.unreadable)), (NO_ROI_FLAG, scored.roi_missing))
+    return tuple(name for name, holds in named if holds)
 
 
 def _areas(basis: SlideBasis, found: SlideCells) -> AreaMm2:
@@ -114,17 +115,17 @@ def _roi_use(roi: Roi | None) -> RoiUse | None:
 
 
 def _quality(
-    basis: SlideBasis, found: SlideCells, scored: ScoredWith, threshold: float
-) -> Quality | None:
-    if scored.measures is None:
+    basis: SlideBasis, found: SlideCells, quality: Quality, threshold: float
+) -> QualityUse | None:
+    if not quality.measures:
         return None
     would_count = found.candidates.score >= np.float32(threshold)
     counts = np.bincount(found.reason[would_count], minlength=len(found.reasons)).tolist()
     by_reason = dict(zip(found.reasons, counts, strict=True))
-    return Quality(
+    return QualityUse(
         excluded_mm2={name: mask_mm2(mask, basis) for name, mask in found.areas.excluded.items()},
         excluded_cells={name: by_reason.get(name, 0) for name in found.areas.excluded},
-        measures=dict(scored.measures),
+        measures=dict(quality.measures),
     )
 
 
