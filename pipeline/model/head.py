@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.model.hrnet import initialise, upsample
+from pipeline.model.hrnet import upsample
 from pipeline.model.layers import ConvNorm
-
-FINAL_GAIN = 0.05
 
 
 class Join(nn.Module):
@@ -75,12 +73,6 @@ class HeatmapHead(nn.Module):
         self.join: nn.Module = Join(widths, joined)
         self.enlarge = nn.ConvTranspose2d(joined, middle, 4, stride=2, padding=1)
         self.finish = nn.ConvTranspose2d(middle, channels, 4, stride=2, padding=1)
-
-    def initialise(self) -> None:
-        """Draw the weights; the last layer starts near zero, where most of a heatmap lies."""
-        initialise(self)
-        with torch.no_grad():
-            self.finish.weight.mul_(FINAL_GAIN)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Map branches ``(N, width_b, h / 2**b, w / 2**b)`` to ``(N, channels, 4 h, 4 w)``."""

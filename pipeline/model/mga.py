@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.errors import ModelError
@@ -67,3 +68,18 @@ class MGA(nn.Module):
         if isinstance(self.norm, nn.BatchNorm2d):
             self.project = fuse_conv_bn_eval(self.project, self.norm)
             self.norm = nn.Identity()
+
+
+class GradientNorm(nn.Module):
+    """A gradient aggregation module and the batch norm and ReLU of the convolution it replaces."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, theta: float
+    ) -> None:
+        super().__init__()
+        self.gather = MGA(in_channels, out_channels, stride=stride, theta=theta)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, in, H, W)`` to ``(N, out, H / stride, W / stride)``."""
+        return functional.relu(self.norm(self.gather(x)), inplace=True)

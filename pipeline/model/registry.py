@@ -1,12 +1,16 @@
 """The whole network, and the one function that builds it from its specification."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
+from pipeline.model.csrnet import EnlargingHead, UCSRNet, UCSRNetKind, UCSRNetShape
 from pipeline.model.head import HeatmapHead
-from pipeline.model.hrnet import HRNet, HRNetShape, initialise
+from pipeline.model.hrnet import HRNet, HRNetShape, StemKind, initialise
 from pipeline.model.spec import ARCHITECTURES, TOTAL_STRIDE, NetworkSpec, network_spec
+from pipeline.model.unet import PointwiseHead, UNet, UNetKind, UNetShape
 
 __all__ = [
     "ARCHITECTURES",
@@ -20,6 +24,10 @@ __all__ = [
 # ImageNet's statistics of RGB in [0, 1], on the scale of uint8 pixels.
 MEAN_RGB = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 STD_RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+FINAL_GAIN = 0.05
+
+Trunk = HRNet | UNet | UCSRNet
+Head = HeatmapHead | PointwiseHead | EnlargingHead
 
 
 class HeatmapNetwork(nn.Module):
@@ -33,13 +41,11 @@ class HeatmapNetwork(nn.Module):
         self.spec = spec
         self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1))
-        self.trunk = HRNet(_shape(spec))
-        joined = spec.head_channels or sum(self.trunk.widths)
-        self.head = HeatmapHead(
-            self.trunk.widths, spec.channels, joined=joined, middle=spec.head_middle
-        )
+        self.trunk, self.head = _parts(spec)
         initialise(self.trunk)
-        self.head.initialise()
+        initialise(self.head)
+        with torch.no_grad():  # most of a heatmap lies near zero: so does the first one
+            self.head.finish.weight.mul_(FINAL_GAIN)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Predict the heatmap.
@@ -81,7 +87,27 @@ def build_network(spec: NetworkSpec) -> HeatmapNetwork:
     return HeatmapNetwork(spec)
 
 
-def _shape(spec: NetworkSpec) -> HRNetShape:
+def _parts(spec: NetworkSpec) -> tuple[Trunk, Head]:
+    """The features of a network and what turns them into a heatmap."""
+    if spec.family == "u_net":
+        placed = cast("UNetKind", spec.mga)
+        return (
+            UNet(UNetShape(spec.width, placed, spec.theta)),
+            PointwiseHead(spec.width, spec.channels),
+        )
+    if spec.family == "u_csrnet":
+        first = cast("UCSRNetKind", spec.mga)
+        return (
+            UCSRNet(UCSRNetShape(spec.width, first, spec.theta)),
+            EnlargingHead(spec.width, spec.channels),
+        )
+    trunk = HRNet(_hrnet_shape(spec))
+    joined = spec.head_channels or sum(trunk.widths)
+    head = HeatmapHead(trunk.widths, spec.channels, joined=joined, middle=spec.head_middle)
+    return trunk, head
+
+
+def _hrnet_shape(spec: NetworkSpec) -> HRNetShape:
     return HRNetShape(
         width=spec.width,
         stem_channels=spec.stem_channels,
@@ -89,6 +115,6 @@ def _shape(spec: NetworkSpec) -> HRNetShape:
         bottleneck_channels=spec.bottleneck_channels,
         modules=spec.modules,
         blocks=spec.blocks,
-        mga=spec.mga,
+        mga=cast("StemKind", spec.mga),
         theta=spec.theta,
     )

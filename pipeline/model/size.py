@@ -1,8 +1,34 @@
 """How large a network is: trainable values and multiply-adds."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.model.registry import build_network
+from pipeline.model.spec import NetworkSpec
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSize:
+    """One network's size; multiply-adds of one square image."""
+
+    spec: NetworkSpec
+    parameters: int
+    multiply_adds: int
+
+
+def network_sizes(specs: Iterable[NetworkSpec], *, side_px: int) -> list[NetworkSize]:
+    """Count what each network holds and computes, without giving it any memory."""
+    sizes = []
+    for spec in specs:
+        with torch.device("meta"):
+            network = build_network(spec)
+        macs = multiply_adds(network, side_px=side_px)
+        sizes.append(NetworkSize(spec, parameter_count(network), macs))
+    return sizes
 
 
 def parameter_count(network: nn.Module) -> int:
