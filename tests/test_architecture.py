@@ -38,6 +38,7 @@ ONLY_IN = {
     "safetensors": {"model", "train"},
     "torch": {"model", "train", "run", "cli"},
     "jinja2": {"report"},
+    "matplotlib": {"report"},
     "click": {"cli"},
     "rich": {"cli"},
 }

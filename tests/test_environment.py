@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CONDA_NAMES = {
     "dask": "dask-core",
+    "matplotlib": "matplotlib-base",
     "openslide-bin": "openslide",
     "torch": "pytorch",
 }

@@ -36,6 +36,10 @@ COMMANDS = {
         "Write a slide whose cells are known, and the truth beside it.",
     ),
     "evaluate": ("pipeline.cli.evaluate:evaluate", "Score a model on annotated fields."),
+    "agree": (
+        "pipeline.cli.agree:agree",
+        "Compare a run's indices with manual ones: ICC, Bland-Altman, kappa.",
+    ),
     "train": (
         "pipeline.cli.train:train",
         "Train a network as a settings file says and keep the best model.",
