@@ -95,6 +95,18 @@ def settle_staged(folder: Path) -> bool:
     return True
 
 
+def settle_all(out: Path) -> list[str]:
+    """Finish interrupted commits of all slides of an output folder; return their ids.
+
+    Raises
+    ------
+    OutputError
+        A folder cannot be written.
+    """
+    left = sorted(out.glob(f"slides/*/{STAGED_NAME}"))
+    return [path.parent.name for path in left if settle_staged(path.parent)]
+
+
 def _move(source: Path, target: Path) -> None:
     """Files replace files; a Zarr group, which must not keep old chunks, replaces the whole one."""
     if not source.is_dir():

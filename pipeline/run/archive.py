@@ -14,6 +14,7 @@ from pipeline.io.files import make_folder
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
 from pipeline.io.sources import discover
+from pipeline.io.staging import settle_all
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.zoo import resolve_model
 from pipeline.run.cluster import connect
@@ -23,6 +24,7 @@ from pipeline.run.failure import record_failure
 from pipeline.run.job import SlideJob
 from pipeline.run.lock import locked
 from pipeline.run.records import RunRecords
+from pipeline.run.region_of_interest import absolute_files
 from pipeline.run.slide import SlideProgress
 from pipeline.run.stop import StopRequest, stop_on_signals
 
@@ -75,7 +77,7 @@ def run_archive(
     InterruptedRunError
         Stopped on request, or the cluster is gone; the same call goes on from there.
     """
-    slides = discover(inputs)
+    slides, config = discover(inputs), absolute_files(config)
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
     card.check_tiles_allowed()
@@ -84,6 +86,7 @@ def run_archive(
     make_folder(out)
     out = out.resolve()
     with locked(out), stop_on_signals() as stop:
+        settle_all(out)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         jobs = [
             SlideJob(

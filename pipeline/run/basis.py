@@ -67,15 +67,20 @@ def keep_basis(folder: Path, basis: SlideBasis) -> SlideBasis:
     plan = replace(basis.plan, region_tiles=1, regions=(), started="")
     write_plan(inner, plan)
     write_tissue(inner, replace(basis.tissue, thumbnail=np.empty((0, 0, 3), np.uint8)))
-    write_json_atomic(
-        inner / _MODEL_NAME,
-        {"card": basis.card.model_dump(mode="json"), "weights_sha256": basis.weights_sha256},
-    )
+    write_model(folder, basis)
     boxes = [[box.x0, box.y0, box.x1, box.y1] for box in basis.settled.unreadable]
     write_json_atomic(inner / _UNREADABLE_NAME, {"boxes_px": boxes})
     save_picture(inner / _PICTURE_NAME, Image.fromarray(basis.tissue.thumbnail), quality=90)
     # a picture drawn now and one drawn at a later scoring start from the same pixels
     return replace(basis, tissue=_with_picture(basis.tissue, inner))
+
+
+def write_model(folder: Path, basis: SlideBasis) -> None:
+    """Write the model's card below ``folder/basis``; a later scoring needs no model folder."""
+    write_json_atomic(
+        folder / BASIS_NAME / _MODEL_NAME,
+        {"card": basis.card.model_dump(mode="json"), "weights_sha256": basis.weights_sha256},
+    )
 
 
 def read_basis(folder: Path) -> SlideBasis:

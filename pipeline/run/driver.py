@@ -208,7 +208,10 @@ class Driver:
         if task.kind == "region":
             slide.region_done()
             self._tell(slide, "region_done")
-        elif task.kind == "finalise" or result["state"] == "done":
+        elif task.kind == "finalise" or result["state"] != "planned":
+            if result.get("reason"):
+                message = f"{slide.job.name}: {result['reason']}"
+                self._emit(Event("notice", slide.job.slide_id, message=message))
             self._close(slide, str(result["state"]))
         else:
             work = work_folder(slide.job.folder)

@@ -4,18 +4,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SlideChangedError, UnreadableSlideError
+from pipeline.errors import SlideChangedError
 from pipeline.io.files import sweep_partial
 from pipeline.io.heatmap import finish_heatmap
 from pipeline.io.results import DONE_NAME, write_done
 from pipeline.model.card import load_card
 from pipeline.run.basis import SlideBasis, keep_basis
-from pipeline.run.job import SlideJob
+from pipeline.run.job import Key, SlideJob
 from pipeline.run.outputs import crop_slide, score_basis
 from pipeline.run.plan import HEATMAP_NAME, read_key, read_plan, read_tissue, utc_now, work_folder
 from pipeline.run.prepare import content_of
 from pipeline.run.quality import measured_slide
-from pipeline.run.scoring import ScoredWith
+from pipeline.run.region_of_interest import load_roi, roi_missing, score_files
+from pipeline.run.rescore import scoring_settings
+from pipeline.run.scoring import ScoredWith, check_unreadable
 from pipeline.run.settle import settle_slide
 
 
@@ -48,30 +50,30 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     check_unreadable(job, basis)
     if content_of(job) != plan.slide.fingerprint:
         raise SlideChangedError(f"{job.name}: the file changed while it was read; run again")
+    roi = load_roi(job, plan)
+    _check_score_files(job, keys)
     sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
     basis = keep_basis(job.folder, basis)
     finish_heatmap(job.folder / HEATMAP_NAME)
-    scored = ScoredWith(started=plan.started, ended=utc_now())
+    scored = ScoredWith(
+        started=plan.started,
+        ended=utc_now(),
+        roi=roi,
+        roi_missing=roi is None and roi_missing(job),
+    )
     score, found = score_basis(job, basis, job.folder, scored)
     crop_slide(job, basis, found, score)
     if keys is not None:
-        write_done(job.folder, keys[0] | keys[1])
+        write_done(job.folder, keys[0] | keys[1], settings=scoring_settings(job.config))
     shutil.rmtree(work)
     return {"state": "scored"}
 
 
-def check_unreadable(job: SlideJob, basis: SlideBasis) -> None:
-    """Refuse a slide of which too much is damaged.
-
-    Raises
-    ------
-    UnreadableSlideError
-        More of its tissue's tiles than ``slides.max_unreadable_pct`` could not be read.
-    """
-    most_pct = job.config.slides.max_unreadable_pct
-    count, tiles = len(basis.settled.unreadable), basis.plan.tiles
-    if tiles and 100 * count / tiles > most_pct:
-        raise UnreadableSlideError(
-            f"{job.name}: {count} of {tiles} tissue tiles cannot be read, more than "
-            f"slides.max_unreadable_pct={most_pct:g}; copy the slide again or raise the limit"
+def _check_score_files(job: SlideJob, keys: tuple[Key, Key] | None) -> None:
+    """The region of interest must be the one in the key that the done mark will carry."""
+    if keys is not None and any(
+        keys[1].get(name) != mark for name, mark in score_files(job).items()
+    ):
+        raise SlideChangedError(
+            f"{job.name}: its region of interest or the calibration changed meanwhile; run again"
         )

@@ -1,5 +1,6 @@
 """What travels to a task, and the keys that say whether a result still holds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from pipeline.model.card import ModelCard
 
 Key = dict[str, str]
 """Named parts as text, so that a difference can be named."""
+
+ROI_PART = "region of interest"
+NO_ROI = "none"
+ROI_MISSING = "asked for, but there is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +86,25 @@ def prediction_key(job: SlideJob, card: ModelCard, fingerprint: str) -> Key:
     return {name: str(value) for name, value in parts.items()}
 
 
-def score_key(job: SlideJob, card: ModelCard) -> Key:
-    """Everything besides the heatmap that fixes the files of a slide."""
-    parts = {
-        "prediction.threshold": CellRule.of(job.config, card).threshold,
-        "slides.max_unreadable_pct": job.config.slides.max_unreadable_pct,
-        "score.min_cells": job.config.score.min_cells,
-        "model card": digest(card.model_dump(mode="json")),
-    }
+def score_key(job: SlideJob, card: ModelCard, files: Mapping[str, str]) -> Key:
+    """Everything besides the heatmap that fixes the files of a slide.
+
+    Parameters
+    ----------
+    files
+        What marks the content of other files that go into the score, by the name of the part: see
+        :func:`pipeline.run.region_of_interest.score_files`.
+    """
+    config, parts = job.config, dict[str, object]()
+    parts["prediction.threshold"] = CellRule.of(config, card).threshold
+    parts["slides.max_unreadable_pct"] = config.slides.max_unreadable_pct
+    for section in ("score", "hotspots", "category", "qc"):
+        values = {f"{section}.{name}": value for name, value in getattr(config, section)}
+        parts |= {name: value for name, value in values.items() if name not in files}
+    parts |= files
+    if files.get(ROI_PART, NO_ROI) not in (NO_ROI, ROI_MISSING):
+        parts |= {"roi.include": config.roi.include, "roi.exclude": config.roi.exclude}
+    parts["model card"] = digest(card.model_dump(mode="json"))
     return {name: str(value) for name, value in parts.items()}
 
 

@@ -19,7 +19,6 @@ from pipeline.io.heatmap import create_heatmap
 from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
 from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
-from pipeline.io.results import SCORE_NAME, check_done, read_score
 from pipeline.io.slides import SlideReader, open_slide
 from pipeline.model.card import ModelCard, load_card
 from pipeline.run.job import CellRule, Key, SlideJob, changed_parts, prediction_key, score_key
@@ -44,6 +43,8 @@ from pipeline.run.plan import (
     write_tissue,
 )
 from pipeline.run.region_file import holds
+from pipeline.run.region_of_interest import load_roi, score_files
+from pipeline.run.rescore import standing_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,8 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``state``: ``done`` (nothing to do) or ``planned``; ``reason``: what changed, when earlier
-        results or work were dropped.
+        ``state``: ``done`` (nothing to do), ``scored`` (again, from what an earlier prediction
+        left) or ``planned``; ``reason``: what changed, when earlier results or work were dropped.
 
     Raises
     ------
@@ -68,9 +69,9 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     """
     card = load_card(Path(job.model_folder))
     content = content_of(job)
-    key, score = prediction_key(job, card, content), score_key(job, card)
-    if _is_done(job, key | score):
-        return {"state": "done"}
+    key, score = prediction_key(job, card, content), score_key(job, card, score_files(job))
+    if (standing := standing_of(job, card, key, score)) is not None:
+        return standing
     reason = _start_over(job, key, score)
     work = work_folder(job.folder)
     try:
@@ -83,6 +84,7 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
         path = region_path(work, index)
         if path.exists() and not holds(path, plan.match):
             path.unlink()
+    load_roi(job, plan)  # one that cannot be read is told of before hours of prediction
     return {"state": "planned", "reason": reason}
 
 
@@ -98,12 +100,6 @@ def content_of(job: SlideJob) -> str:
         return fingerprint(Path(job.path))
     except UnreadableSlideError as error:
         raise UnreachableSlideError(str(error)) from error
-
-
-def _is_done(job: SlideJob, key: Key) -> bool:
-    if not check_done(job.folder, key):
-        return False
-    return not job.retry_failed or read_score(job.folder / SCORE_NAME).status != "failed"
 
 
 def _start_over(job: SlideJob, key: Key, score: Key) -> str:

@@ -10,6 +10,7 @@ from pipeline.core.points import POSITIVE, CellPoints
 from pipeline.core.qc.judge import Quality
 from pipeline.core.scoring import labelling_index_pct, score_status
 from pipeline.core.tissue import pieces
+from pipeline.errors import UnreadableSlideError
 from pipeline.io.roi import Roi
 from pipeline.io.score import AreaMm2, Counts, Density, Piece, QualityUse, RoiUse, ScoreRecord
 from pipeline.run.basis import SlideBasis
@@ -73,6 +74,23 @@ def score_cells(
         qc=_quality(basis, found, quality, CellRule.of(job.config, card).threshold),
         provenance=provenance(job, card, started=scored.started, ended=scored.ended),
     )
+
+
+def check_unreadable(job: SlideJob, basis: SlideBasis) -> None:
+    """Refuse a slide of which too much is damaged.
+
+    Raises
+    ------
+    UnreadableSlideError
+        More of its tissue's tiles than ``slides.max_unreadable_pct`` could not be read.
+    """
+    most_pct = job.config.slides.max_unreadable_pct
+    count, tiles = len(basis.settled.unreadable), basis.plan.tiles
+    if tiles and 100 * count / tiles > most_pct:
+        raise UnreadableSlideError(
+            f"{job.name}: {count} of {tiles} tissue tiles cannot be read, more than "
+            f"slides.max_unreadable_pct={most_pct:g}; copy the slide again or raise the limit"
+        )
 
 
 def mask_mm2(mask: NDArray[np.bool_], basis: SlideBasis) -> float:

@@ -12,6 +12,7 @@ from pipeline.run.job import (
     region_match,
     score_key,
 )
+from pipeline.run.region_of_interest import score_files
 from tests.run.conftest import Configure
 
 
@@ -21,7 +22,7 @@ def job_of(config: RunConfig) -> SlideJob:
 
 def keys_of(config: RunConfig, card: ModelCard, content: str = "c") -> tuple[dict[str, str], ...]:
     job = job_of(config)
-    return prediction_key(job, card, content), score_key(job, card)
+    return prediction_key(job, card, content), score_key(job, card, score_files(job))
 
 
 def test_region_size_workers_and_window_are_in_no_key(
