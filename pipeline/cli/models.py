@@ -9,15 +9,23 @@ import torch
 
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.registry import build_network
-from pipeline.model.size import parameter_count
+from pipeline.model.size import network_sizes, parameter_count
+from pipeline.model.spec import ARCHITECTURES, network_spec
 from pipeline.model.zoo import default_name, models_folder, resolve_model, shipped_names
 
 
 @click.command("models")
 @click.argument("model", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Write the whole cards as JSON.")
-def models(model: tuple[str, ...], *, as_json: bool) -> None:
+@click.option("--sizes", is_flag=True, help="List the networks that can be trained instead.")
+@click.option(
+    "--side", type=click.IntRange(min=32), default=512, show_default=True, help="With --sizes: px."
+)
+def models(model: tuple[str, ...], *, as_json: bool, sizes: bool, side: int) -> None:
     """List the models that ship with the package, or the named MODELs and model folders."""
+    if sizes:
+        click.echo(_size_table(model or tuple(ARCHITECTURES), side))
+        return
     names = model or tuple(shipped_names())
     folders = [resolve_model(name) for name in names]
     cards = [load_card(folder) for folder in folders]
@@ -38,6 +46,21 @@ def models(model: tuple[str, ...], *, as_json: bool) -> None:
         click.echo("No model is shipped; give a model folder.")
     for entry in entries:
         click.echo(_describe(entry))
+
+
+def _size_table(names: tuple[str, ...], side_px: int) -> str:
+    """Markdown: parameters, and multiply-adds on one image with one output channel and with two."""
+    specs = [network_spec(name, channels=channels) for name in names for channels in (1, 2)]
+    sizes = network_sizes(specs, side_px=side_px)
+    lines = [
+        f"| network | parameters, M | multiply-adds at {side_px} px, G | with two channels, G |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for one, two in zip(sizes[::2], sizes[1::2], strict=True):
+        figures = (one.parameters / 1e6, one.multiply_adds / 1e9, two.multiply_adds / 1e9)
+        numbers = " | ".join(f"{figure:.2f}" for figure in figures)
+        lines.append(f"| {one.spec.architecture} | {numbers} |")
+    return "\n".join(lines)
 
 
 def _default_folder() -> Path | None:

@@ -1,23 +1,39 @@
-"""Scoring of a stored model, or of the classical detector, on annotated fields."""
+"""Scoring of a stored model, or of the classical detector, on sets of annotated fields."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.localizing import PostKind
 from pipeline.errors import ConfigError, ModelError
-from pipeline.model.card import ModelCard, load_card
-from pipeline.model.zoo import resolve_model
+from pipeline.model.card import ModelCard
 from pipeline.train.config import Role, TrainConfig
 from pipeline.train.datasets import load_fields
-from pipeline.train.evaluate import MATCH_RADII_UM, FoundCells, evaluate_points
+from pipeline.train.detection import CLASSICAL, Detection, detect
+from pipeline.train.evaluate import (
+    CRITERIA,
+    FRAME_RADII_PX,
+    MATCH_RADII_UM,
+    Criterion,
+    FoundCells,
+    full_figures,
+)
 from pipeline.train.export import add_figures
 from pipeline.train.fields import Field
-from pipeline.train.prediction import model_candidates
-from pipeline.train.validation import cells_from_peaks
+from pipeline.train.sweep import sweep
 
-CLASSICAL = "classical"
-"""Stands for the detector without a network."""
+__all__ = ["CLASSICAL", "ScoredSet", "export_scored", "find_cells", "score_model", "score_role"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredSet:
+    """One set of fields, what a detector found there, and the figures."""
+
+    name: str
+    fields: Sequence[Field]
+    detection: Detection
+    figures: dict[str, Any]
 
 
 def find_cells(
@@ -28,29 +44,36 @@ def find_cells(
     post: PostKind | None = None,
     threads: int = 1,
 ) -> FoundCells:
-    """Find a field's cells with a model (a name or a folder) or with ``classical``.
+    """Find a field's cells with a model or with ``classical``; see ``detection.detect``."""
+    detection = detect(model, [field], threshold=threshold, post=post, threads=threads)
+    return detection.found[0]
 
-    Parameters
-    ----------
-    threshold
-        None takes the model card's; with another rule than the card's, the published one if it is
-        part of that rule.
-    post
-        How cells are read from the heatmap; None takes the model card's.
+
+def score_detection(
+    fields: Sequence[Field],
+    detection: Detection,
+    *,
+    criteria: Sequence[Criterion] = CRITERIA,
+) -> dict[str, Any]:
+    """Figures of what was found, one entry per criterion, and the sweep within the first one.
 
     Returns
     -------
-    FoundCells
-        In the pixels of ``field``.
+    dict
+        ``model``, ``threshold``, ``floor``, ``at_<radius>_<frame>`` (see
+        ``evaluate.full_figures``), ``sweep``.
     """
-    if model == CLASSICAL:
-        return _classical_cells(field)
-    card = load_card(resolve_model(model))
-    at = card.threshold if threshold is None else threshold
-    if threshold is None and post not in (None, card.post):
-        at = card.peak_rule(post).usual_threshold or at
-    peaks, _, scaled = model_candidates(model, field, floor=at, post=post, threads=threads)
-    return cells_from_peaks(peaks, at, scale=scaled.mpp_um / field.mpp_um)
+    scores: dict[str, Any] = {
+        "model": detection.model,
+        "threshold": detection.threshold,
+        "floor": detection.floor,
+    }
+    for criterion in criteria:
+        scores[criterion.key] = full_figures(
+            fields, detection.found, criterion=criterion, classed=detection.classed
+        )
+    scores["sweep"] = sweep(fields, detection, criterion=criteria[0])
+    return scores
 
 
 def score_model(
@@ -62,20 +85,40 @@ def score_model(
     radii_um: Sequence[float] = MATCH_RADII_UM,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Figures of a model on fields, one entry per match radius.
+    """Figures of a model on fields within radii in micrometres and those of the 512-pixel frame.
 
-    Returns
-    -------
-    dict
-        ``model`` and ``at_<radius>_um`` -> see ``evaluate_points``.
+    See ``score_detection`` for what comes back.
     """
-    found = [
-        find_cells(model, field, threshold=threshold, post=post, threads=threads)
-        for field in fields
+    detection = detect(model, fields, threshold=threshold, post=post, threads=threads)
+    criteria = [Criterion(radius) for radius in radii_um]
+    criteria += [Criterion(radius, "px512") for radius in FRAME_RADII_PX]
+    return score_detection(fields, detection, criteria=criteria)
+
+
+def score_sets(
+    sets: Mapping[str, Sequence[Field]],
+    find: Callable[[str, Sequence[Field]], Detection],
+) -> list[ScoredSet]:
+    """Score each set alone and, where there are several, all together under the name ``all``.
+
+    Parameters
+    ----------
+    find
+        Finds the cells of a set, given its name and fields; called once a set.
+    """
+    parts = [(name, list(fields), find(name, fields)) for name, fields in sets.items()]
+    if len(parts) > 1:
+        # groups of two sets may have one name
+        every = [
+            replace(field, group=f"{name}/{field.group}")
+            for name, fields, _ in parts
+            for field in fields
+        ]
+        parts.append(("all", every, _joined([found for _, _, found in parts])))
+    return [
+        ScoredSet(name, fields, found, score_detection(fields, found))
+        for name, fields, found in parts
     ]
-    return {"model": Path(model).name} | {
-        f"at_{radius:g}_um": evaluate_points(fields, found, radius_um=radius) for radius in radii_um
-    }
 
 
 def role_fields(config: TrainConfig, role: Role, *, data: Path) -> dict[str, list[Field]]:
@@ -105,13 +148,12 @@ def score_role(
     post: PostKind | None = None,
 ) -> dict[str, Any]:
     """Figures of a model on the fields of one role: each source alone and all together."""
-    by_source = role_fields(config, role, data=data)
-    every = [field for fields in by_source.values() for field in fields]
-    sets = by_source | ({"all": every} if len(by_source) > 1 else {})
-    return {
-        name: score_model(model, fields, threads=threads, threshold=threshold, post=post)
-        for name, fields in sets.items()
-    }
+
+    def find(_name: str, fields: Sequence[Field]) -> Detection:
+        return detect(model, fields, threshold=threshold, post=post, threads=threads)
+
+    scored = score_sets(role_fields(config, role, data=data), find)
+    return {part.name: part.figures for part in scored}
 
 
 def export_scored(config: TrainConfig, folder: Path, target: Path, *, data: Path) -> ModelCard:
@@ -131,19 +173,22 @@ def export_scored(config: TrainConfig, folder: Path, target: Path, *, data: Path
     return add_figures(best, target, {"held_out": _brief(scores)}, held_out=config.held_out)
 
 
+def _joined(detections: Sequence[Detection]) -> Detection:
+    """One detector's candidates on all sets."""
+    first = detections[0]
+    candidates = tuple(cells for found in detections for cells in found.candidates)
+    return Detection(first.model, first.threshold, first.floor, first.classed, candidates)
+
+
+_NOT_ON_CARD = frozenset(
+    {"per_field", "model", "threshold", "floor", "sweep", "interval95", "without_duplicates"}
+)
+
+
 def _brief(scores: dict[str, Any]) -> dict[str, Any]:
-    """Drop the lists of fields: the card keeps the sums."""
-    if not isinstance(scores, dict):
-        return scores
+    """Drop lists, intervals and the 512-pixel frame: the card keeps the figures in micrometres."""
     return {
         key: _brief(value) if isinstance(value, dict) else value
         for key, value in scores.items()
-        if key not in {"per_field", "model"}
+        if key not in _NOT_ON_CARD and not key.endswith("_px512")
     }
-
-
-def _classical_cells(field: Field) -> FoundCells:
-    from pipeline.core.classical import detect_classical
-
-    x_px, y_px, label = detect_classical(field.image, mpp_um=field.mpp_um)
-    return FoundCells(x_px, y_px, label)
