@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
-from pipeline.core.points import CellPoints
 from pipeline.errors import OutputError
-from pipeline.io.cells import CLASS_COLOURS, check_finite, read_cells, rounded
+from pipeline.io.cells import read_cells
+from pipeline.io.cells_text import CLASS_COLOURS, write_cells_csv
 from pipeline.io.files import (
-    atomic_path,
-    gzip_stream,
     make_folder,
     output_errors,
     write_bytes_atomic,
@@ -39,7 +35,6 @@ RADIUS_UM = 3.0
 _QPPROJ_VERSION = "0.6.0"
 _OPENSLIDE = "qupath.lib.images.servers.openslide.OpenslideServerBuilder"
 _NAMESPACE = uuid.UUID("0d9f4c52-93a4-5f7e-8b6e-1f6f0a5b7c21")
-_BLOCK = 50_000
 _RADIUS_PX_UNKNOWN = 12.0
 
 
@@ -115,30 +110,6 @@ def write_qupath_slide(out: Path, record: ScoreRecord) -> dict[str, Any]:
         "status": record.status,
         "index_pct": record.ki67.index_pct,
     }
-
-
-def write_cells_csv(
-    path: Path, points: CellPoints, *, offset_x_l0: float, offset_y_l0: float
-) -> None:
-    """Write ``x,y,positive,score`` in pixels as QuPath opens the slide, gzipped.
-
-    Raises
-    ------
-    ValueError
-        A coordinate or score is not finite.
-    OutputError
-        The folder cannot be written.
-    """
-    check_finite(points)
-    x_px, y_px = rounded(points.x_l0 - offset_x_l0), rounded(points.y_l0 - offset_y_l0)
-    score = np.round(points.score.astype(np.float64), 3)
-    with atomic_path(path) as partial, gzip_stream(partial, level=4) as stream:
-        stream.write(b"x,y,positive,score\n")
-        for start in range(0, len(points), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            columns = (x_px[rows], y_px[rows], points.label[rows], score[rows])
-            lines = zip(*(map(repr, column.tolist()) for column in columns), strict=True)
-            stream.write(("\n".join(map(",".join, lines)) + "\n").encode())
 
 
 def _has_cells(out: Path, record: ScoreRecord) -> bool:

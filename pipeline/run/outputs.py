@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.qc.judge import judge
-from pipeline.io.cells import write_cells, write_cells_geojson
+from pipeline.io.cells import write_cells
+from pipeline.io.cells_text import write_cells_geojson
 from pipeline.io.crops import CROPS_NAME, choose_crops, write_crops
 from pipeline.io.density import write_density
 from pipeline.io.plane import SlidePlane

@@ -16,7 +16,7 @@ from pipeline.io.areas import (
     mask_outline,
     write_areas,
 )
-from pipeline.io.cells import CLASS_COLOURS
+from pipeline.io.cells_text import CLASS_COLOURS
 from tests.io.qupath_contract import check_file, read_features
 
 

@@ -3,10 +3,15 @@ import json
 import resource
 import sys
 import time
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -14,14 +19,19 @@ from hypothesis import strategies as st
 
 from pipeline.core.points import CellPoints
 from pipeline.errors import OutputError
-from pipeline.io import cells
+from pipeline.io import cells, cells_text
 from pipeline.io.cells import (
     read_cells,
     read_cells_metadata,
     write_cells,
-    write_cells_geojson,
 )
 from pipeline.io.cells_frame import read_cells_frame
+from pipeline.io.cells_text import (
+    CellShape,
+    write_cells_csv,
+    write_cells_geojson,
+    write_cells_table,
+)
 from tests.io.qupath_contract import check_file, read_features
 
 
@@ -114,9 +124,7 @@ def test_a_damaged_table_is_one_line_with_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", ["point", "circle"])
-def test_geojson_holds_every_cell_as_qupath_wants_it(
-    tmp_path: Path, shape: cells.CellShape
-) -> None:
+def test_geojson_holds_every_cell_as_qupath_wants_it(tmp_path: Path, shape: CellShape) -> None:
     points = random_cells(500)
     (path,) = write_cells_geojson(
         tmp_path, points, offset_x_l0=1000, offset_y_l0=-50, radius_px=12.5, shape=shape
@@ -144,8 +152,8 @@ def test_geojson_holds_every_cell_as_qupath_wants_it(
 def test_many_cells_are_circles_in_numbered_files_and_stale_files_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "GEOJSON_MAX_CELLS", 100)
-    monkeypatch.setattr(cells, "_GEOJSON_BLOCK", 30)
+    monkeypatch.setattr(cells_text, "GEOJSON_MAX_CELLS", 100)
+    monkeypatch.setattr(cells_text, "_BLOCK", 30)
     points = random_cells(250)
     paths = write_cells_geojson(tmp_path, points, offset_x_l0=0, offset_y_l0=0, radius_px=12)
     assert [path.name for path in paths] == [f"cells.{n:03d}.geojson.gz" for n in range(3)]
@@ -183,6 +191,75 @@ def test_files_carry_no_trace_of_when_or_by_which_table_library_they_were_made(
     assert set(pq.read_schema(tmp_path / "cells.parquet").metadata) == {b"geo", b"slide"}
 
 
+def test_scores_are_measurements_only_when_asked_for(tmp_path: Path) -> None:
+    points = random_cells(60)
+    shapes: tuple[CellShape, ...] = ("point", "circle")
+    for shape in shapes:
+        (path,) = write_cells_geojson(
+            tmp_path,
+            points,
+            offset_x_l0=0,
+            offset_y_l0=0,
+            radius_px=12,
+            shape=shape,
+            stem=f"a-1.{shape}",
+            scores=True,
+        )
+        assert path.name == f"a-1.{shape}.geojson.gz"
+        check_file(path)
+        found = [f["properties"]["measurements"] for f in read_features(path)]
+        assert found == [{"AI score": round(float(score), 3)} for score in points.score]
+
+
+def test_parts_of_one_slide_never_remove_those_of_another(tmp_path: Path) -> None:
+    points = random_cells(3)
+    for stem in ("a.cells", "a.cells.b"):
+        write_cells_geojson(tmp_path, points, offset_x_l0=0, offset_y_l0=0, radius_px=12, stem=stem)
+    (tmp_path / "a.cells.007.geojson.gz").write_bytes(b"of a larger slide once")
+    write_cells_geojson(
+        tmp_path, points, offset_x_l0=0, offset_y_l0=0, radius_px=12, stem="a.cells"
+    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a.cells.b.geojson.gz", "a.cells.geojson.gz"]
+
+
+def test_the_table_holds_level_0_pixels_micrometres_and_words(tmp_path: Path) -> None:
+    points = random_cells(60_000)
+    write_cells_table(tmp_path / "cells.csv.gz", points, mpp=(0.25, 0.5))
+    table = pd.read_csv(tmp_path / "cells.csv.gz")
+    assert list(table) == ["x_l0", "y_l0", "x_um", "y_um", "label", "score"]
+    assert np.allclose(table["x_l0"], points.x_l0, atol=0.0051)
+    assert np.allclose(table["x_um"], points.x_l0 * 0.25, atol=0.00051)
+    assert np.allclose(table["y_um"], points.y_l0 * 0.5, atol=0.00051)
+    assert ((table["label"] == "positive") == (points.label == 1)).all()
+
+
+def most_traced_bytes(write: Callable[[], object]) -> int:
+    """Highest memory of arrays and strings; Arrow's own pool apart."""
+    pa.default_memory_pool().release_unused()
+    tracemalloc.start()
+    try:
+        write()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_the_text_writers_does_not_grow_with_the_cells(tmp_path: Path) -> None:
+    def write(points: CellPoints) -> None:
+        write_cells_geojson(
+            tmp_path, points, offset_x_l0=0, offset_y_l0=0, radius_px=12, shape="circle"
+        )
+        write_cells_csv(tmp_path / "a.csv.gz", points, offset_x_l0=0, offset_y_l0=0)
+
+    write(random_cells(1000))  # libraries load before the first reading
+    small, large = (
+        most_traced_bytes(partial(write, random_cells(count))) for count in (50_000, 200_000)
+    )
+    assert large < 1.5 * small
+    assert pa.total_allocated_bytes() < 50e6  # nothing is kept
+
+
 @pytest.mark.slow
 def test_five_million_cells_are_written_in_flat_memory_and_a_million_detections_in_seconds(
     tmp_path: Path,
@@ -194,8 +271,9 @@ def test_five_million_cells_are_written_in_flat_memory_and_a_million_detections_
     if sys.platform == "linux":
         assert grown_mb < 200
     assert pq.read_metadata(tmp_path / "cells.parquet").num_rows == 5_000_000
+    million = points.take(np.arange(1_000_000))
     started = time.process_time()
-    write_cells_geojson(
-        tmp_path, points.take(np.arange(1_000_000)), offset_x_l0=0, offset_y_l0=0, radius_px=12
-    )
-    assert time.process_time() - started < 12  # twice the aim, for slow machines
+    write_cells(tmp_path / "million.parquet", million, {})
+    write_cells_csv(tmp_path / "a.csv.gz", million, offset_x_l0=0, offset_y_l0=0)
+    write_cells_geojson(tmp_path, million, offset_x_l0=0, offset_y_l0=0, radius_px=12)
+    assert time.process_time() - started < 15

@@ -13,8 +13,9 @@ from pipeline.core.points import CellPoints
 from pipeline.errors import OutputError
 from pipeline.io.areas import Area, mask_outline, write_areas
 from pipeline.io.cells import write_cells
+from pipeline.io.cells_text import write_cells_csv
 from pipeline.io.ledger import Ledger, LedgerSlide
-from pipeline.io.qupath import write_cells_csv, write_qupath
+from pipeline.io.qupath import write_qupath
 from pipeline.io.results import Counts, Ki67, Provenance, ScoreRecord, SlideIdentity
 from tests.io.qupath_contract import check_file
 

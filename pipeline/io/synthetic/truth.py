@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.points import LABEL_NAMES, POSITIVE, CellPoints
-from pipeline.io.cells import CLASS_COLOURS, rounded, write_cells
+from pipeline.io.cells import write_cells
+from pipeline.io.cells_text import CLASS_COLOURS, rounded
 from pipeline.io.files import atomic_path, write_json_atomic
 
 BLOCK_CELLS = 20_000
