@@ -54,11 +54,14 @@ class SourceConfig(Section):
     )
     opening_px: int = Field(0, ge=0, description="masks: radius that parts touching nuclei")
     min_area_px: int = Field(0, ge=0, description="masks: smaller pieces are no nuclei")
+    recolour: int = Field(
+        0, ge=0, description="Ki-67-like variants made of each H&E field, which they replace"
+    )
     weight: float = Field(1.0, gt=0, description="share of the crops")
     licence: str = Field("not stated", min_length=1)
     count: int = Field(200, gt=0, description="synthetic: fields to render")
     size_px: int = Field(512, gt=0, description="synthetic: side of a field")
-    seed: int = Field(0, ge=0, description="synthetic: seed of the first field")
+    seed: int = Field(0, ge=0, description="of the first synthetic field or variant")
     ranges: Literal["training", "demo"] = "training"
 
     @model_validator(mode="after")

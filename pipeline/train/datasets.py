@@ -1,5 +1,6 @@
 """Annotated fields of a source, whatever form it is stored in."""
 
+import zlib
 from pathlib import Path
 
 from pipeline.errors import AnnotationError
@@ -7,7 +8,9 @@ from pipeline.train.config import SourceConfig
 from pipeline.train.fields import Field
 from pipeline.train.loaders import LOADERS
 from pipeline.train.loaders.faults import Faults
+from pipeline.train.recolour import recoloured
 
+_SEEDS = 2**20
 _MAY_BE_A_FILE = frozenset({"points", "paper_points"})
 
 
@@ -35,7 +38,16 @@ def load_fields(source: SourceConfig, *, data: Path = Path()) -> list[Field]:
     faults.refuse(source.name)
     if not fields:
         raise AnnotationError(f"source {source.name!r}: no image in {place} fits its patterns")
+    if source.recolour:
+        seeds = range(source.seed, source.seed + source.recolour)
+        fields = [_recoloured(field, seed) for field in fields for seed in seeds]
     return fields
+
+
+def _recoloured(field: Field, seed: int) -> Field:
+    # the field's own part of the seed: two fields of one variant do not share their chance
+    own = zlib.crc32(field.name.encode()) % _SEEDS
+    return recoloured(field, seed=seed * _SEEDS + own)
 
 
 def _check_place(place: Path, source: SourceConfig) -> None:
