@@ -117,7 +117,8 @@ def _brown_share(
     distance_px, owner = KDTree(points).query(pixels)
     soft = 1 / (1 + np.exp((distance_px * mpp_um - radius_um[owner]) / _EDGE_UM))
     share = (strength[owner] * soft).reshape(shape)
-    return ndimage.gaussian_filter(share.astype(np.float32), _BLUR_UM / mpp_um)
+    blurred = ndimage.gaussian_filter(share.astype(np.float32), _BLUR_UM / mpp_um)
+    return np.asarray(blurred, np.float32)
 
 
 def _look(rng: np.random.Generator) -> _Look:
