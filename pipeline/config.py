@@ -234,6 +234,17 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
     ConfigError
         Unknown key (the nearest known one is named), bad value, unreadable file.
     """
+    return validated(RunConfig, given_settings(path, overrides))
+
+
+def given_settings(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Only what a TOML file and ``section.key=value`` pairs say, not checked.
+
+    Raises
+    ------
+    ConfigError
+        Unreadable file, or a pair that is none.
+    """
     settings: dict[str, Any] = {}
     if path is not None:
         try:
@@ -242,7 +253,16 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
             raise ConfigError(f"{path.name}: cannot be read as TOML: {error}") from error
     for pair in overrides:
         set_pair(settings, pair)
-    return validated(RunConfig, settings)
+    return settings
+
+
+def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of ``above`` in place of those of ``below``, section by section."""
+    both = dict(below)
+    for name, value in above.items():
+        deeper = isinstance(value, Mapping) and isinstance(both.get(name), Mapping)
+        both[name] = overlaid(both[name], value) if deeper else value
+    return both
 
 
 def validated(model: type[T], settings: Mapping[str, Any]) -> T:

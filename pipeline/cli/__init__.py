@@ -30,6 +30,10 @@ COMMANDS = {
         "pipeline.cli.run:run",
         "Score slides: files, folders and globs in, one folder a slide out.",
     ),
+    "score": (
+        "pipeline.cli.score:score",
+        "Score a run again without predicting: threshold, regions of interest, category.",
+    ),
     "report": ("pipeline.cli.report:report", "Build report and QuPath project again."),
     "synth": (
         "pipeline.cli.synth:synth",
@@ -40,9 +44,17 @@ COMMANDS = {
         "pipeline.cli.agree:agree",
         "Compare a run's indices with manual ones: ICC, Bland-Altman, kappa.",
     ),
+    "calibrate": (
+        "pipeline.cli.calibrate:calibrate",
+        "Make a correction of the index from manual counts.",
+    ),
     "train": (
         "pipeline.cli.train:train",
         "Train a network as a settings file says and keep the best model.",
+    ),
+    "experiment": (
+        "pipeline.cli.experiment:experiment",
+        "Compare variants of a training over folds and seeds.",
     ),
     "models": (
         "pipeline.cli.models:models",

@@ -12,7 +12,7 @@ from pipeline.io.annotation_polygons import POLYGON_SUFFIXES, RoiClasses, read_p
 from pipeline.io.files import sha256_file
 from pipeline.io.roi import Roi
 
-__all__ = ["Roi", "RoiClasses", "find_roi", "list_rois", "read_roi", "roi_sha256"]
+__all__ = ["Roi", "RoiClasses", "find_roi", "list_rois", "read_roi", "roi_sha256", "unused_rois"]
 
 SUFFIXES = (*POLYGON_SUFFIXES, *MASK_SUFFIXES)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
 
 from pipeline.core.points import CellPoints
 from pipeline.core.qc.judge import MeasuredSlide
@@ -92,19 +91,39 @@ def read_basis(folder: Path) -> SlideBasis:
         It is missing or damaged, or an earlier version of the program made the results.
     """
     inner = folder / BASIS_NAME
+    card, weights_sha256, plan = read_model(folder)
+    try:
+        boxes = read_json(inner / _UNREADABLE_NAME)["boxes_px"]
+        tissue = _with_picture(read_tissue(inner), inner)
+        parts = [read_cells(folder / name) for name in (CELLS_NAME, CANDIDATES_NAME)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unusable(folder, error) from error
+    measured, _ = read_quality(folder / QUALITY_NAME)
+    return SlideBasis(card, weights_sha256, plan, tissue, _settled(parts, boxes), measured)
+
+
+def read_model(folder: Path) -> tuple[ModelCard, str, Plan]:
+    """Read only the model's card, the sha256 of its weights and the plan of a finished slide.
+
+    Raises
+    ------
+    OutputError
+        See :func:`read_basis`.
+    """
+    inner = folder / BASIS_NAME
     try:
         model = read_json(inner / _MODEL_NAME)
-        boxes = read_json(inner / _UNREADABLE_NAME)["boxes_px"]
         card = ModelCard.model_validate(model["card"])
-        plan, tissue = read_plan(inner), _with_picture(read_tissue(inner), inner)
-        parts = [read_cells(folder / name) for name in (CELLS_NAME, CANDIDATES_NAME)]
-    except (OSError, ValueError, KeyError, TypeError, StaleWorkError, ValidationError) as error:
-        raise OutputError(
-            f"{short_name(folder)}: cannot be scored again, {BASIS_NAME}/ is missing, damaged or "
-            f"of an earlier version ({type(error).__name__}); run the same `ki67 run` again"
-        ) from error
-    measured, _ = read_quality(folder / QUALITY_NAME)
-    return SlideBasis(card, model["weights_sha256"], plan, tissue, _settled(parts, boxes), measured)
+        return card, str(model["weights_sha256"]), read_plan(inner)
+    except (OSError, ValueError, KeyError, TypeError, StaleWorkError) as error:
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: Exception) -> OutputError:
+    return OutputError(
+        f"{short_name(folder)}: cannot be scored again, {BASIS_NAME}/ is missing, damaged or of an "
+        f"earlier version ({type(error).__name__}); run the same `ki67 run` again"
+    )
 
 
 def _settled(parts: Sequence[CellPoints], boxes: Sequence[Sequence[int]]) -> SettledSlide:

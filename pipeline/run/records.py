@@ -55,7 +55,7 @@ class RunRecords:
         self._jobs = {job.slide_id: job for job in jobs}
         self._ledger_error = ""
         self._started = utc_now()
-        self._table = _known_scores(out)
+        self._table = known_scores(out)
 
     def begin(self) -> None:
         """Say that the run has begun.
@@ -174,7 +174,7 @@ class RunRecords:
         write_run_json(self._out, self.run_id, record)
 
 
-def _known_scores(out: Path) -> dict[str, ScoreRecord]:
+def known_scores(out: Path) -> dict[str, ScoreRecord]:
     """Scores of all slides in the folder; a damaged one is left out until it is made again."""
     known = {}
     for path in sorted(out.glob(f"slides/*/{SCORE_NAME}")):

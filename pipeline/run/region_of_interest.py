@@ -1,5 +1,7 @@
 """The region of interest of one slide of a run: its file, what marks it in the key, its area."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import RunConfig
@@ -12,6 +14,7 @@ from pipeline.io.annotations import (
     list_rois,
     read_roi,
     roi_sha256,
+    unused_rois,
 )
 from pipeline.io.files import sha256_file
 from pipeline.run.job import NO_ROI, ROI_MISSING, ROI_PART, SlideJob
@@ -85,6 +88,21 @@ def roi_mark(job: SlideJob) -> str:
         return ROI_MISSING if path is None else roi_sha256(path)
     except AnnotationError as error:
         raise RegionOfInterestError(f"{job.name}: {error}") from error
+
+
+def unused_region_files(jobs: Sequence[SlideJob]) -> list[str]:
+    """One line naming the region files that belong to no slide, most likely misspelt; or none."""
+    folders = sorted({job.config.roi.folder for job in jobs if job.config.roi.folder})
+    lines = []
+    for folder in folders:
+        used = []
+        for job in jobs:
+            with suppress(RegionOfInterestError):
+                path = roi_path(job)
+                used += [] if path is None else [path]
+        if names := unused_rois(list_rois(Path(folder)), used):
+            lines.append(f"{Path(folder).name}/: no slide is named like {', '.join(names[:10])}")
+    return lines
 
 
 def roi_missing(job: SlideJob) -> bool:
