@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -96,7 +95,8 @@ def detect(
     if model == CLASSICAL:
         found = [_told(_classical_cells(field), field, on_field) for field in fields]
         return Detection(CLASSICAL, None, None, classed=True, candidates=tuple(found))
-    card = load_card(resolve_model(model))
+    folder = resolve_model(model)
+    card = load_card(folder)
     at = card.threshold if threshold is None else threshold
     if threshold is None and post not in (None, card.post):
         at = card.peak_rule(post).usual_threshold or at
@@ -109,7 +109,7 @@ def detect(
         )
         for field in fields
     ]
-    return Detection(Path(model).name, at, floor, classed=classed, candidates=tuple(found))
+    return Detection(folder.name, at, floor, classed=classed, candidates=tuple(found))
 
 
 def _model_cells(

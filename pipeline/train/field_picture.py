@@ -171,12 +171,14 @@ def _with_legend(
         draw.text((place + 1.5 * text_px, first), word, fill=INK, font=font, anchor="lm")
         place += 2.6 * text_px + draw.textlength(word, font=font)
     place = float(text_px)
-    for label, word in ((POSITIVE, "positive"), (NEGATIVE, "negative"), (UNCLASSED, "no class")):
+    classes = [(POSITIVE, "positive"), (NEGATIVE, "negative"), (UNCLASSED, "no class")]
+    drawn = {POSITIVE, NEGATIVE, *field.label.tolist(), *found.label.tolist()}
+    for label, word in [pair for pair in classes if pair[0] in drawn]:
         box = (place, second - text_px / 2, place + text_px, second + text_px / 2)
         draw.rectangle(box, fill=COLOURS[label])
         draw.text((place + 1.5 * text_px, second), word, fill=INK, font=font, anchor="lm")
         place += 3 * text_px + draw.textlength(word, font=font)
-    draw.text((place, second), field.name, fill=INK, font=font, anchor="lm")
+    draw.text((place, second), f"field {field.name}", fill=INK, font=font, anchor="lm")
     bar = round(BAR_UM / um_per_px)
     left = picture.width - bar - text_px
     draw_bar(draw, left, round(second), bar, f"{BAR_UM} um", text_px=text_px)

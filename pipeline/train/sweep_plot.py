@@ -24,6 +24,8 @@ INDEX_CURVES = (
     ("index_mae_pct", "index MAE", (0, 0, 0), 0),
     ("index_bias_pct", "index bias", (213, 94, 0), 9),
 )
+INDEX_STEPS = (4.0, 10.0, 20.0)
+"""Percentage points that the lower panel may show."""
 _TEXT_PX = 15
 
 
@@ -46,7 +48,8 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], *, used: float, ti
     draw = ImageDraw.Draw(picture)
     _panel(draw, 0, rows, CURVES, limits=(0.0, 1.0), used=used, title=f"{title}: F1")
     errors = [abs(row[name]) for name, *_ in INDEX_CURVES for row in rows if row[name] is not None]
-    most = float(max([5.0, *errors]))
+    # beyond the last step most cells are lost and the index means nothing
+    most = next((step for step in INDEX_STEPS if max(errors, default=0) <= step), INDEX_STEPS[-1])
     limits = (-most, most)
     title = "error of the Ki-67 index, percentage points"
     _panel(draw, PANEL_PX, rows, INDEX_CURVES, limits=limits, used=used, title=title)
@@ -70,7 +73,8 @@ def _panel(
     last = max(row["threshold"] for row in rows)
 
     def place(threshold: float, value: float) -> tuple[float, float]:
-        share = (value - limits[0]) / (limits[1] - limits[0])
+        within = min(max(value, limits[0]), limits[1])
+        share = (within - limits[0]) / (limits[1] - limits[0])
         return left + (right - left) * threshold / last, lower - (lower - upper) * share
 
     draw.text((left, top + 8), title, fill=INK, font=font)
