@@ -207,7 +207,7 @@ def _with_index(
     index = np.where(some, 100.0 * positive / np.maximum(total, 1), 0.0)
     crowded = max(1.0, float(np.percentile(total[some], 90)))
     alpha = np.where(some, 0.25 + 0.65 * np.minimum(total / crowded, 1.0), 0.0)
-    layer = np.dstack([_index_colour(index), np.rint(255 * alpha)]).astype(np.uint8)
+    layer = np.dstack([index_colour(index), np.rint(255 * alpha)]).astype(np.uint8)
     top = Image.fromarray(layer, "RGBA").resize(
         (width * _BIN_PX, height * _BIN_PX), Image.Resampling.NEAREST
     )
@@ -216,7 +216,8 @@ def _with_index(
     return base.convert("RGB")
 
 
-def _index_colour(index_pct: NDArray[np.float64]) -> NDArray[np.float64]:
+def index_colour(index_pct: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Colour of a local index, RGB 0 to 255 in a last axis of 3; one scale for every slide."""
     place = np.clip(index_pct / INDEX_SCALE_PCT, 0.0, 1.0) * (len(_INDEX_COLOURS) - 1)
     knots = np.arange(len(_INDEX_COLOURS))
     return np.stack([np.interp(place, knots, _INDEX_COLOURS[:, c]) for c in range(3)], axis=-1)
@@ -256,7 +257,7 @@ def _with_legend(
             place = _write(draw, font, place + round(1.3 * text_px), middle, f"{word} {count:,}")
     else:
         place = _write(draw, font, place, middle, "local Ki-67 index:  0 %") - text_px // 2
-        ramp = _index_colour(np.linspace(0, INDEX_SCALE_PCT, 7 * text_px))
+        ramp = index_colour(np.linspace(0, INDEX_SCALE_PCT, 7 * text_px))
         scale = np.repeat(np.rint(ramp).astype(np.uint8)[None], text_px, axis=0)
         whole.paste(Image.fromarray(scale), (place, middle - text_px // 2))
         words = f"{INDEX_SCALE_PCT:g} % and more"

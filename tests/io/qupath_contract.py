@@ -14,6 +14,7 @@ ALLOWED_PROPERTIES = {
     "objectType",
     "name",
     "classification",
+    "color",
     "isLocked",
     "measurements",
     "metadata",
@@ -47,7 +48,8 @@ def check_file(path: Path) -> Counter[str]:
     assert len(ids) == len(set(ids)), "duplicate ids"
     for feature in features:
         check_feature(feature)
-    return Counter(feature["properties"]["classification"]["name"] for feature in features)
+    classes = [feature["properties"].get("classification") for feature in features]
+    return Counter(found["name"] if found else "unclassified" for found in classes)
 
 
 def check_feature(feature: dict[str, Any]) -> None:
@@ -60,7 +62,12 @@ def check_feature(feature: dict[str, Any]) -> None:
     properties = feature["properties"]
     assert set(properties) <= ALLOWED_PROPERTIES
     assert properties["objectType"] in OBJECT_TYPES
-    _check_class(properties["classification"])
+    if properties["objectType"] == "detection":
+        assert set(feature) == {"type", "geometry", "properties"}, "ids cost memory"
+    if "classification" in properties:
+        _check_class(properties["classification"])
+    if "color" in properties:
+        _check_colour(properties["color"])
     if "name" in properties:
         assert isinstance(properties["name"], str)
     for key, number in properties.get("measurements", {}).items():
@@ -75,8 +82,12 @@ def check_feature(feature: dict[str, Any]) -> None:
 def _check_class(classification: dict[str, Any]) -> None:
     assert set(classification) == {"name", "color"}, "a class needs name and color"
     assert isinstance(classification["name"], str)
-    assert len(classification["color"]) == 3
-    assert all(isinstance(v, int) and 0 <= v <= 255 for v in classification["color"])
+    _check_colour(classification["color"])
+
+
+def _check_colour(colour: list[int]) -> None:
+    assert len(colour) == 3
+    assert all(isinstance(v, int) and 0 <= v <= 255 for v in colour)
 
 
 def _check_geometry(geometry: dict[str, Any]) -> None:

@@ -15,9 +15,10 @@ from pipeline.io.areas import Area, mask_outline, write_areas
 from pipeline.io.cells import write_cells
 from pipeline.io.cells_text import write_cells_csv
 from pipeline.io.ledger import Ledger, LedgerSlide
-from pipeline.io.qupath import write_qupath
+from pipeline.io.qupath import PackOptions, write_qupath
 from pipeline.io.results import Counts, Ki67, Provenance, ScoreRecord, SlideIdentity
 from tests.io.qupath_contract import check_file
+from tests.io.qupath_reader import read_objects
 
 
 def some_cells(count: int, seed: int = 0) -> CellPoints:
@@ -194,3 +195,67 @@ def test_the_same_cells_give_the_same_table_and_nowhere_is_refused(tmp_path: Pat
 def test_a_slide_without_cells_has_a_table_of_none(tmp_path: Path) -> None:
     folder = write_qupath(tmp_path, [make_slide(tmp_path, "a-1", "a.svs", count=0)], {})
     assert read_table(folder / "a-1.cells.csv.gz") == []
+
+
+def test_the_pack_holds_a_picture_and_what_more_is_asked_for_and_no_more(tmp_path: Path) -> None:
+    record = make_slide(tmp_path, "a-1", "a.svs")
+    more = PackOptions(geojson=True, shape="circle", scores=True, tiles="annotation", tile_um=500.0)
+    folder = write_qupath(tmp_path, [record], {}, options=more)
+    assert {path.name for path in folder.glob("a-1.*")} == {
+        "a-1.cells.csv.gz",
+        "a-1.cells.geojson.gz",
+        "a-1.areas.geojson",
+        "a-1.tiles.geojson",
+        "a-1.density.png",
+    }
+    points = some_cells(200)
+    cells = read_objects(folder / "a-1.cells.geojson.gz")
+    assert sum(found.is_positive for found in cells) == points.positive
+    assert {found.roi for found in cells} == {"ellipse"}
+    assert all("AI score" in found.measurements for found in cells)
+    tiles = read_objects(folder / "a-1.tiles.geojson")
+    assert sum(found.measurements["AI positive"] for found in tiles) == points.positive
+    write_qupath(tmp_path, [record], {}, options=PackOptions(again=True))
+    assert {path.name for path in folder.glob("a-1.*")} == {
+        "a-1.cells.csv.gz",
+        "a-1.areas.geojson",
+        "a-1.density.png",
+    }
+
+
+def test_a_pack_may_lie_anywhere(tmp_path: Path) -> None:
+    record = make_slide(tmp_path, "a-1", "a.svs")
+    folder = write_qupath(tmp_path, [record], {"a-1": Path("/x/a.svs")}, folder=tmp_path / "to")
+    assert folder == tmp_path / "to"
+    assert not (tmp_path / "qupath").exists()
+    uri = json.loads((folder / "project.qpproj").read_text())["uri"]
+    assert uri.endswith("/to/project.qpproj")
+
+
+def test_both_scripts_look_for_the_slide_in_the_same_way(tmp_path: Path) -> None:
+    folder = write_qupath(tmp_path, [], {})
+    for name in ("import_ki67.groovy", "show_density.groovy"):
+        script = (folder / name).read_text()
+        assert "stand here" not in script
+        assert "server.getWidth() != width || server.getHeight() != height" in script
+        assert script.index("def folderByHand") < script.index("def given = folderByHand")
+        for opening, closing in ("{}", "()", "[]"):
+            assert script.count(opening) == script.count(closing)
+    assert "new File(folder, id + '.density.png')" in script
+
+
+def test_a_slide_that_openslide_cannot_open_is_opened_with_bio_formats(tmp_path: Path) -> None:
+    record = make_slide(tmp_path, "a-1", "a.ome.tif")
+    foreign = record.slide.model_copy(update={"reader": "tiffslide", "vendor": None})
+    known = record.slide.model_copy(update={"reader": "tiffslide", "vendor": "aperio"})
+    builders = []
+    for number, slide in enumerate((foreign, known)):
+        folder = write_qupath(
+            tmp_path,
+            [record.model_copy(update={"slide": slide})],
+            {"a-1": Path("/x/a.ome.tif")},
+            folder=tmp_path / str(number),
+        )
+        (image,) = json.loads((folder / "project.qpproj").read_text())["images"]
+        builders.append(image["serverBuilder"]["providerClassName"].rpartition(".")[2])
+    assert builders == ["BioFormatsServerBuilder", "OpenslideServerBuilder"]

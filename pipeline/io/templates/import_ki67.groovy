@@ -11,6 +11,9 @@
  * Detections of the image are replaced. Annotations of yours stay; ours are replaced by their ids.
  */
 def folderByHand = ''
+// Squares with the local index (ID.tiles.geojson, made by `ki67 export OUT --qupath --tiles tile`).
+// They are detections too: QuPath's "Num Detections" then counts them, "Positive %" does not.
+def withTiles = false
 
 import java.util.zip.GZIPInputStream
 import qupath.lib.io.GsonTools
@@ -20,36 +23,7 @@ import qupath.lib.objects.classes.PathClass
 import qupath.lib.regions.ImagePlane
 import qupath.lib.roi.ROIs
 
-def given = folderByHand ?: (args ? args[0] : null)
-def folder = given ? new File(given as String) : new File(buildFilePath(PROJECT_BASE_DIR))
-def manifestFile = new File(folder, 'manifest.json')
-if (!manifestFile.exists())
-    throw new IllegalStateException("No manifest.json in ${folder}: give the results' qupath folder as the script's argument")
-
-def imageName = getProjectEntry() == null ? getCurrentServer().getMetadata().getName() : getProjectEntry().getImageName()
-def withoutEnding = { String name -> name.contains('.') ? name.substring(0, name.lastIndexOf('.')) : name }
-def manifest = GsonTools.getInstance().fromJson(manifestFile.getText('UTF-8'), Map.class)
-def slides = manifest.get('slides')
-def found = slides.findAll { it.get('slide_id') == imageName }
-if (found.isEmpty())
-    found = slides.findAll { it.get('image_name') == imageName }
-if (found.isEmpty())
-    found = slides.findAll { withoutEnding(it.get('image_name')) == withoutEnding(imageName) }
-if (found.isEmpty()) {
-    println "${imageName}: not in the results, nothing imported"
-    return
-}
-if (found.size() > 1) {
-    def ids = found.collect { it.get('slide_id') }.join(', ')
-    throw new IllegalStateException("${imageName}: ambiguous, it may be any of ${ids}. Rename the image in the project to its id")
-}
-def slide = found[0]
-String id = slide.get('slide_id')
-
-def server = getCurrentServer()
-int width = slide.get('width') as int, height = slide.get('height') as int
-if (server.getWidth() != width || server.getHeight() != height)
-    throw new IllegalStateException("${imageName}: QuPath opened ${server.getWidth()} x ${server.getHeight()} pixels, the results are for ${width} x ${height}. Open it with OpenSlide, without --no-crop, rotation or flip")
+// the lines of find_slide.groovy stand here
 
 double radius = slide.get('radius_px') as double
 def positive = PathClass.fromString('Positive'), negative = PathClass.fromString('Negative')
@@ -68,7 +42,7 @@ new File(folder, id + '.cells.csv.gz').withInputStream { stream ->
 }
 int expected = slide.get('cells') as int
 if (cells.size() != expected)
-    throw new IllegalStateException("${id}: ${cells.size()} cells in the file, ${expected} in manifest.json. Run `ki67 report` again")
+    throw new IllegalStateException("${id}: ${cells.size()} cells in the file, ${expected} in manifest.json. Run `ki67 export OUT --qupath` again")
 
 def hierarchy = getCurrentHierarchy()
 hierarchy.removeObjects(hierarchy.getDetectionObjects(), false)
@@ -80,6 +54,13 @@ if (areasFile.exists()) {
     def earlier = hierarchy.getAnnotationObjects().findAll { ids.contains(it.getID()) }
     hierarchy.removeObjects(earlier, true)
     hierarchy.addObjects(areas)
+}
+def tilesFile = new File(folder, id + '.tiles.geojson')
+if (withTiles && tilesFile.exists()) {
+    def tiles = PathIO.readObjects(tilesFile.toPath())
+    def tileIds = tiles.collect { it.getID() } as Set
+    hierarchy.removeObjects(hierarchy.getAnnotationObjects().findAll { tileIds.contains(it.getID()) }, true)
+    hierarchy.addObjects(tiles)
 }
 fireHierarchyUpdate()
 println "${imageName}: ${cells.size()} cells, ${cells.count { it.getPathClass() == positive }} positive"
