@@ -35,6 +35,10 @@ COMMANDS = {
         "Score a run again without predicting: threshold, regions of interest, category.",
     ),
     "report": ("pipeline.cli.report:report", "Build report and QuPath project again."),
+    "export": (
+        "pipeline.cli.export:export",
+        "Make files for QuPath and other programs again from stored results.",
+    ),
     "synth": (
         "pipeline.cli.synth:synth",
         "Write a slide whose cells are known, and the truth beside it.",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,26 @@ def finish_heatmap(path: Path) -> None:
                 upper[:, top : top + plan.chunk_px] = halved(strip)
         if plan.ome_zarr == "0.4":  # version 3 stores need none, and its form is no standard yet
             zarr.consolidate_metadata(LocalStore(path), zarr_format=2)
+
+
+def copy_heatmap(path: Path, to: Path, ome_zarr: OmeZarrVersion) -> None:
+    """Copy a finished heatmap as the version of OME-Zarr asked for; a row of chunks at a time.
+
+    Raises
+    ------
+    OutputError
+        There is no heatmap at ``path``, or the folder ``to`` cannot be written.
+    """
+    plan = replace(read_plan(path), ome_zarr=ome_zarr)
+    with atomic_folder(to) as partial:
+        create_store(partial, plan, to.name)
+        for level in range(len(plan.level_sizes)):
+            source, target = _open_array(path, level), _open_array(partial, level)
+            for top in range(0, source.shape[1], plan.chunk_px):
+                rows = slice(top, top + plan.chunk_px)
+                target[:, rows] = source[:, rows]
+        if ome_zarr == "0.4":
+            zarr.consolidate_metadata(LocalStore(partial), zarr_format=2)
 
 
 def read_plan(path: Path) -> HeatmapPlan:

@@ -4,7 +4,7 @@ QuPath reads GeoJSON as one tree (about 3 kB of memory a cell); the script reads
 a million cells in seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -70,6 +70,7 @@ def write_qupath(
     *,
     folder: Path | None = None,
     options: PackOptions | None = None,
+    chosen: Collection[str] | None = None,
 ) -> Path:
     """Write ``out/qupath`` from the result files of the slides; return the folder.
 
@@ -88,6 +89,8 @@ def write_qupath(
         Where the pack goes; None: ``out/qupath``.
     options
         What more it holds.
+    chosen
+        Ids of the slides that the options are for; None: all.
 
     Raises
     ------
@@ -99,7 +102,9 @@ def write_qupath(
     kept = []
     for record in records:
         if has_cells(out, record):
-            entries.append(_write_slide(out, record, folder, options or PackOptions()))
+            meant = chosen is None or record.slide.id in chosen
+            asked = options if options is not None and meant else PackOptions()
+            entries.append(_write_slide(out, record, folder, asked))
             kept.append(record)
         else:
             _remove_slide(folder, record.slide.id)
