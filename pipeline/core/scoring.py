@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.squares import check_cells, square_counts
+from pipeline.core.squares import check_cells, count_squares
 
 Z95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
@@ -77,10 +77,11 @@ def unweighted_field_mean(
     check_cells(x_um, y_um, positive)
     if field_um <= 0 or min_cells < 1:
         raise ValueError(f"field_um={field_um} and min_cells={min_cells} must be above 0")
-    marked, total = square_counts(x_um, y_um, positive, side_um=field_um)
-    enough = total >= min_cells
+    counts = count_squares(x_um, y_um, positive, side_um=field_um)
+    enough = counts.total >= min_cells
     fields = int(np.count_nonzero(enough))
-    mean = 100.0 * float((marked[enough] / total[enough]).mean()) if fields else None
+    shares = counts.positive[enough] / counts.total[enough]
+    mean = 100.0 * float(shares.mean()) if fields else None
     return FieldMean(mean, fields)
 
 
