@@ -1,11 +1,15 @@
 """Evaluation figures on cases small enough to count by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import AnnotationError
-from pipeline.train.evaluate import FoundCells, evaluate_points
-from pipeline.train.fields import Field
+from pipeline.train.evaluate import Criterion, FoundCells, evaluate_points, full_figures
+from pipeline.train.fields import UNCLASSED, Field
 from pipeline.train.report import markdown
 
 
@@ -84,3 +88,89 @@ def test_the_table_shows_every_set_and_radius() -> None:
 
     assert "within 3.125 um" in text
     assert "| one | 1 | 1.000 |" in text
+
+
+def test_the_published_frame_stretches_each_side_to_512_pixels() -> None:
+    truth, cells = field([(100, 50, 0)]), found([(103, 50, 0)])
+
+    # 200 px wide: 3 px are 7.68 of 512
+    near = full_figures([truth], [cells], criterion=Criterion(7.7, "px512"))
+    far = full_figures([truth], [cells], criterion=Criterion(7.6, "px512"))
+
+    assert (near["f1_all"], far["f1_all"]) == (1, 0)
+    assert near["match_radius_px512"] == 7.7
+
+
+def test_a_false_cell_on_a_lymphocyte_is_counted_as_such_and_stays_false() -> None:
+    truth = replace(field([(10, 10, 1)]), other_xy_px=np.array([[50.0, 10.0], [90.0, 10.0]]))
+    # a hit; one on a lymphocyte; two on one lymphocyte count once; one on nothing
+    cells = found([(10, 10, 1), (51, 10, 0), (90, 10, 0), (91, 10, 0), (150, 50, 0)])
+
+    figures = evaluate_points([truth], [cells], radius_um=3.125)
+
+    assert figures["not_tumour"] == {"marked": 2, "false_cells_on_them": 2, "false_cells": 4}
+    assert figures["f1_all"] == pytest.approx(2 / (2 + 4))
+    assert figures["cells"]["true_all"] == 1
+
+
+def test_duplicate_marks_are_reported_both_ways() -> None:
+    truth = field([(10, 10, 1), (10.1, 10.1, 1), (80, 10, 0)])
+    cells = found([(10, 10, 1), (80, 10, 0)])
+
+    figures = full_figures([truth], [cells], criterion=Criterion(3.125))
+
+    assert figures["recall_all"] == pytest.approx(2 / 3)
+    assert figures["without_duplicates"]["removed"] == 1
+    assert figures["without_duplicates"]["recall_all"] == 1
+    assert "counted once" in markdown({"a": {"model": "m", "at_3.125_um": figures}})
+
+
+def test_cells_without_a_class_leave_the_class_figures_undefined() -> None:
+    truth, cells = field([(10, 10, UNCLASSED)]), found([(10, 10, 1)])
+
+    figures = evaluate_points([truth], [cells], radius_um=3.125)
+
+    assert (figures["f1_all"], figures["f1_positive"], figures["index_found_pct"]) == (
+        1,
+        None,
+        None,
+    )
+
+
+def test_fields_of_one_group_are_drawn_together() -> None:
+    right, wrong = found([(10, 10, 1)]), found([(150, 50, 1)])
+    truth = field([(10, 10, 1)])
+    alone = [replace(truth, group=str(number)) for number in range(8)]
+    # each group holds one hit and one miss: every drawing of groups gives one half
+    paired = [replace(truth, group=str(number // 2)) for number in range(8)]
+    cells = [right, wrong] * 4
+
+    apart = full_figures(alone, cells, criterion=Criterion(3.125))["interval95"]["f1_all"]
+    together = full_figures(paired, cells, criterion=Criterion(3.125))["interval95"]["f1_all"]
+
+    assert together == (0.5, 0.5)
+    assert apart[0] < 0.5 < apart[1]
+
+
+def test_two_groups_give_no_interval() -> None:
+    fields = [replace(field([(10, 10, 1)]), group=name) for name in "ab"]
+
+    figures = full_figures(fields, [found([(10, 10, 1)])] * 2, criterion=Criterion(3.125))
+
+    assert figures["interval95"] is None
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    cells=st.integers(0, 12),
+    radius=st.floats(0.5, 20),
+)
+def test_micro_figures_of_one_set_against_itself_are_perfect(
+    seed: int, cells: int, radius: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    points = [(*rng.uniform(0, 100, 2), int(rng.integers(2))) for _ in range(cells)]
+    figures = evaluate_points([field(points)], [found(points)], radius_um=radius)
+
+    assert figures["f1_all"] == (1 if cells else None)
+    assert figures["count_mae"] == figures["count_rmse"] == 0
