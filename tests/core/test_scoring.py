@@ -1,11 +1,18 @@
 """Index, Wilson interval and status: table values, closed forms, edges."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.core.scoring import labelling_index_pct, score_status, wilson95
+from pipeline.core.scoring import (
+    FieldMean,
+    labelling_index_pct,
+    score_status,
+    unweighted_field_mean,
+    wilson95,
+)
 
 COUNTS = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -90,3 +97,37 @@ def test_too_few_cells_comes_before_flags_and_says_both_numbers() -> None:
 
 def test_no_tissue_comes_first() -> None:
     assert score_status(0, 0.0, 0.0, ["mpp_assumed"], 500) == ("no_tissue", "no tissue was found")
+
+
+def test_the_field_mean_counts_fields_alike_however_many_cells_they_hold() -> None:
+    # one field with 300 cells, 30 % positive; one with 100, 10 %; one with 99, which is left out
+    x_um = np.repeat([10.0, 510.0, 1010.0], [300, 100, 99])
+    positive = np.concatenate([np.arange(300) < 90, np.arange(100) < 10, np.ones(99, bool)])
+    result = unweighted_field_mean(x_um, np.zeros(499), positive)
+    assert result.fields == 2
+    assert result.mean_pct == pytest.approx(20.0)
+
+
+def test_without_a_full_field_there_is_no_field_mean() -> None:
+    none = np.empty(0)
+    assert unweighted_field_mean(none, none, none.astype(bool)) == FieldMean(None, 0)
+    few = np.arange(99.0)
+    assert unweighted_field_mean(few, few, few > 50) == FieldMean(None, 0)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_field_mean_knows_no_order_and_no_place(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x_um, y_um = rng.integers(0, 3000 * 8, (2, 4000)) / 8
+    positive = rng.random(4000) < x_um / 3000
+    order = rng.permutation(4000)
+    moved = unweighted_field_mean(x_um[order] + 1024, y_um[order] - 512, positive[order])
+    still = unweighted_field_mean(x_um, y_um, positive)
+    assert moved == still
+    assert still.mean_pct is not None
+    assert 0 <= still.mean_pct <= 100
+
+
+def test_a_field_without_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="field_um=0"):
+        unweighted_field_mean(np.zeros(1), np.zeros(1), np.ones(1, bool), field_um=0)
