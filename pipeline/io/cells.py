@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.core.points import LABEL_NAMES, POSITIVE, CellPoints
 from pipeline.errors import OutputError
@@ -26,27 +28,52 @@ _SCHEMA = pa.schema(
         pa.field("label", pa.string(), nullable=False),
     ]
 )
+_EXCLUDED = pa.field("excluded", pa.string())
 _WKB_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
 
 
-def write_cells(path: Path, points: CellPoints, metadata: Mapping[str, str]) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Exclusions:
+    """Why points count nowhere, whatever the threshold."""
+
+    code: NDArray[np.uint8]
+    """Row of ``words`` of each point."""
+    words: tuple[str | None, ...]
+
+
+def write_cells(
+    path: Path,
+    points: CellPoints,
+    metadata: Mapping[str, str],
+    *,
+    excluded: Exclusions | None = None,
+) -> None:
     """Write cells as GeoParquet 1.1 points (crs null: level-0 pixels are no place on Earth).
 
     Columns ``geometry`` (WKB), ``x_l0``, ``y_l0``, ``score``, ``label`` ("positive" or "negative"),
     rows in the order given. The same points and metadata give the same bytes.
 
+    Parameters
+    ----------
+    excluded
+        Why a point counts nowhere, for a further column ``excluded``; without it there is none.
+
     Raises
     ------
     ValueError
-        A coordinate or score is not finite, or metadata names the reserved key ``geo``.
+        A coordinate or score is not finite, metadata names the reserved key ``geo``, or
+        ``excluded`` is of another length.
     OutputError
         The folder cannot be written.
     """
     check_finite(points)
     if "geo" in metadata:
         raise ValueError("metadata key 'geo' is reserved for GeoParquet")
+    if excluded is not None and len(excluded.code) != len(points):
+        raise ValueError(f"{len(excluded.code)} exclusions for {len(points)} points")
     geo = json.dumps(_geo_metadata(points), separators=(",", ":"))
-    schema = _SCHEMA.with_metadata({"geo": geo, **dict(sorted(metadata.items()))})
+    schema = _SCHEMA if excluded is None else _SCHEMA.append(_EXCLUDED)
+    schema = schema.with_metadata({"geo": geo, **dict(sorted(metadata.items()))})
     with (
         atomic_path(path) as partial,
         pq.ParquetWriter(
@@ -54,7 +81,7 @@ def write_cells(path: Path, points: CellPoints, metadata: Mapping[str, str]) -> 
         ) as writer,
     ):
         for rows in _slices(len(points), ROW_GROUP_CELLS):
-            writer.write_table(_table(points, rows, schema))
+            writer.write_table(_table(points, rows, schema, excluded))
 
 
 def read_cells(path: Path) -> CellPoints:
@@ -117,7 +144,9 @@ def _geo_metadata(points: CellPoints) -> dict[str, Any]:
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
-def _table(points: CellPoints, rows: slice, schema: pa.Schema) -> pa.Table:
+def _table(
+    points: CellPoints, rows: slice, schema: pa.Schema, excluded: Exclusions | None
+) -> pa.Table:
     part = points.take(np.arange(rows.start, rows.stop))
     words = pa.DictionaryArray.from_arrays(pa.array(part.label), pa.array(LABEL_NAMES))
     columns = [
@@ -127,6 +156,9 @@ def _table(points: CellPoints, rows: slice, schema: pa.Schema) -> pa.Table:
         pa.array(part.score),
         words.cast(pa.string()),
     ]
+    if excluded is not None:
+        reasons = pa.array(excluded.words, pa.string())
+        columns.append(reasons.take(pa.array(excluded.code[rows])))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -98,10 +98,25 @@ SLIDE_COLUMNS = {
     "version": "of this program",
     "seconds": "from start to end of the slide",
     "fingerprint": "of the slide file's content",
+    "bootstrap_lo_pct": "lower end of the 95 % interval by resampled blocks of tissue",
+    "bootstrap_hi_pct": "upper end of it",
+    "field_mean_pct": "unweighted mean of the indices of fields",
+    "hotspot_index_pct": "index of the first hotspot; to be read beside the next column",
+    "hotspot_expected_pct": "highest index that chance alone finds on this slide",
+    "hotspot_p": "how often chance finds as much",
+    "straddles_cutoff": "True where the interval reaches across a cut-off of the category",
+    "calibrated_pct": "index corrected by a calibration against manual counts",
+    "excluded_mm2": "tissue left out by quality control, not in the analysed area",
+    "outside_roi_mm2": "tissue outside the region of interest; empty without one",
+    "roi": "file of the region of interest",
+    "roi_sha256": "of that file",
+    "caveat": "what the index does not know, in the model's words",
 }
 """Columns of slides.csv and what they hold; new ones are only ever added at the end."""
 
-_TEXT_COLUMNS = frozenset({"name", "reason", "flags", "category", "vendor", "model", "mpp_source"})
+_TEXT_COLUMNS = frozenset(
+    {"name", "reason", "flags", "category", "vendor", "model", "mpp_source", "roi", "caveat"}
+)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -175,9 +190,31 @@ def slide_row(record: ScoreRecord) -> dict[str, Any]:
         (record.population, mpp_x, mpp_y, slide.mpp_source, slide.reader, slide.vendor),
         (made.weights, made.weights_sha256, made.threshold, made.config_sha256, made.version),
         (record.seconds, slide.fingerprint),
+        _figures(record),
     )
     flat = [value for group in values for value in group]
     return dict(zip(SLIDE_COLUMNS, flat, strict=True))
+
+
+def _figures(record: ScoreRecord) -> tuple[Any, ...]:
+    """The columns that were added since the first version, in their order."""
+    ki67, area, roi = record.ki67, record.area_mm2, record.roi
+    first = record.hotspots[0] if record.hotspots else None
+    return (
+        *(ki67.bootstrap95 or (None, None)),
+        ki67.unweighted_field_mean_pct,
+        *(
+            (first.index_pct, first.expected_max_if_uniform_pct, first.p_value)
+            if first
+            else (None, None, None)
+        ),
+        None if record.category is None else record.category.straddles_cutoff,
+        None if ki67.calibrated is None else ki67.calibrated.index_pct,
+        area.excluded,
+        area.outside_roi,
+        *((roi.name, roi.sha256) if roi else (None, None)),
+        record.caveat,
+    )
 
 
 def write_slides_csv(path: Path, records: Iterable[ScoreRecord]) -> None:

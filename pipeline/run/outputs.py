@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.qc.judge import judge
-from pipeline.io.cells import write_cells
+from pipeline.io.cells import Exclusions, write_cells
 from pipeline.io.cells_text import write_cells_geojson
 from pipeline.io.crops import CROPS_NAME, choose_crops, write_crops
 from pipeline.io.density import write_density
@@ -17,7 +17,7 @@ from pipeline.io.slides import open_slide
 from pipeline.run.basis import CANDIDATES_NAME, CELLS_NAME, SlideBasis
 from pipeline.run.drawn_areas import draw_areas
 from pipeline.run.job import CellRule, SlideJob
-from pipeline.run.picture import draw_overlay
+from pipeline.run.picture import draw_overlay, draw_quality
 from pipeline.run.scoring import ScoredWith, score_cells
 from pipeline.run.selection import SlideCells, select_cells
 
@@ -50,6 +50,7 @@ def score_basis(
     score = score_cells(job, basis, found, quality, scored)
     write_quality(folder / QUALITY_NAME, basis.measured, quality, unreadable=found.areas.unreadable)
     _write_files(job, basis, folder, found, score, scored)
+    draw_quality(folder, basis.plan, basis.tissue, quality)
     write_score(folder / SCORE_NAME, score)
     return score, found
 
@@ -66,7 +67,8 @@ def _write_files(
     x_l0, y_l0, _, _ = plan.slide.bounds
     metadata = _metadata(job, basis, score)
     write_cells(folder / CELLS_NAME, found.cells, metadata)
-    write_cells(folder / CANDIDATES_NAME, found.candidates, metadata)
+    why = Exclusions(found.reason, found.reasons)
+    write_cells(folder / CANDIDATES_NAME, found.candidates, metadata, excluded=why)
     write_cells_geojson(
         folder,
         found.cells,
