@@ -1,6 +1,7 @@
 """Prediction: tiles in, heatmaps out, the same bits whatever was asked for together."""
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from pipeline.model.fold import fold_network
 ENGINES = ("torch",)
 CUDA_BATCH = 16
 
-_cache: dict["PredictorSpec", "Predictor"] = {}
+KEPT = 2
+"""Networks a process keeps: a run needs one, a comparison of many must not hold them all."""
+
+_cache: OrderedDict["PredictorSpec", "Predictor"] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
@@ -55,6 +59,9 @@ def get_predictor(spec: PredictorSpec) -> "Predictor":
     with _cache_lock:
         if spec not in _cache:
             _cache[spec] = Predictor(spec)
+        _cache.move_to_end(spec)
+        while len(_cache) > KEPT:
+            _cache.popitem(last=False)
         return _cache[spec]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Section, set_pair, validated
+from pipeline.config import STRIDE_PX, Section, set_pair, validated
 from pipeline.errors import ConfigError
 from pipeline.train.method import CHANNELS_OF, Classes, MapConfig, PostConfig
 
@@ -142,11 +142,16 @@ class TrainConfig(Section):
     match_radius_um: float = Field(3.125, gt=0)
 
     @model_validator(mode="after")
-    def _classes_fix_the_channels(self) -> "TrainConfig":
+    def _settings_agree(self) -> "TrainConfig":
         if self.network.get("channels", self.channels) != self.channels:
             raise ValueError(
                 f"network.channels={self.network['channels']} contradicts classes={self.classes}; "
                 "leave it out"
+            )
+        if self.batch == 1 and self.crop_px == STRIDE_PX:
+            raise ValueError(
+                f"batch=1 with crop_px={self.crop_px} leaves batch norm one value per channel; "
+                "make one of them larger"
             )
         return self
 

@@ -34,7 +34,7 @@ from pipeline.train.optimising import (
 )
 from pipeline.train.plot import plot_history
 from pipeline.train.state import STATE_NAME, Progress, load_state, save_state
-from pipeline.train.validation import SweepResult, validate
+from pipeline.train.validation import SweepResult, scored_by, validate
 
 LOG = logging.getLogger(__name__)
 
@@ -136,6 +136,16 @@ def train_step(trainer: Trainer) -> float:
     return value
 
 
+def seconds_per_step(config: TrainConfig, *, data: Path = Path(), steps: int = 4) -> float:
+    """Measure a training step's time; the first step, which warms up, is left out."""
+    trainer = _prepare(config, Path("not-written"), data, resume=False)
+    train_step(trainer)
+    began = time.perf_counter()
+    for _ in range(steps):
+        train_step(trainer)
+    return (time.perf_counter() - began) / steps
+
+
 def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Trainer:
     state = out / STATE_NAME
     if state.exists() and not resume:
@@ -196,7 +206,7 @@ def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
         halo_px=config.card.halo_px,
         post=config.post,
         match_radius_um=config.match_radius_um,
-        scored_by="f1_labelled" if trainer.network.spec.channels > 1 else "f1_all",
+        measure=scored_by(config.channels),
     )
     row = _row(progress.step, loss, learning_rate(config, progress.step - 1), result)
     progress.history.append(row)

@@ -36,13 +36,13 @@ def validate(
     halo_px: int,
     post: PostConfig,
     match_radius_um: float,
-    scored_by: str = "f1_labelled",
+    measure: str = "f1_labelled",
 ) -> SweepResult:
     """Find the cells of fields (at the model's resolution) and the threshold that fits them best.
 
     Parameters
     ----------
-    scored_by
+    measure
         The figure to maximise: ``f1_labelled``, or ``f1_all`` for a network without classes.
     """
     peaks = [
@@ -53,10 +53,15 @@ def validate(
     for threshold in thresholds(post):
         found = [cells_from_peaks(of_field, threshold) for of_field in peaks]
         figures = evaluate_points(fields, found, radius_um=match_radius_um)
-        score = figures[scored_by] or 0.0
+        score = figures[measure] or 0.0
         if best is None or score > best.score:
             best = SweepResult(threshold, score, figures)
     return best or SweepResult(post.floor, 0.0, {})
+
+
+def scored_by(channels: int) -> str:
+    """Figure that chooses steps and thresholds: with labels where the network tells them."""
+    return "f1_labelled" if channels > 1 else "f1_all"
 
 
 def thresholds(post: PostConfig) -> tuple[float, ...]:
