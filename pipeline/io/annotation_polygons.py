@@ -201,14 +201,13 @@ def _names(annotations: Sequence[_Annotation]) -> tuple[str, ...]:
 def _on_slide(
     path: Path, annotations: Sequence[_Annotation], bounds: Box, *, may_miss: bool = False
 ) -> Area | None:
-    """The union, moved to level 0 and cut to the slide."""
+    """The union, moved to level 0; not cut, since a cell may be centred on the slide's border."""
     united = shapely.union_all([item.area for item in annotations])
     corner = np.array([bounds.x0, bounds.y0], np.float64)
     moved = shapely.transform(united, lambda corners: corners + corner)
     slide = shapely.box(bounds.x0, bounds.y0, bounds.x1, bounds.y1)
-    inside = _polygons_of(shapely.intersection(moved, slide))
-    if inside.area > 0:
-        return inside
+    if shapely.intersection(moved, slide).area > 0:
+        return _polygons_of(moved)
     if may_miss:
         return None
     x0, y0, x1, y1 = united.bounds
