@@ -11,7 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.errors import ConfigError
 from pipeline.io.mosaic import read_mosaic_fields, write_mosaic_slide
-from pipeline.io.synthetic import SlideTruth, SyntheticSlide, unseen_seed, write_synthetic_slide
+from pipeline.io.synthetic import (
+    SlideTruth,
+    SyntheticSlide,
+    unseen_seed,
+    with_artefacts,
+    write_synthetic_slide,
+)
+from pipeline.io.synthetic.artefacts import LOCAL_KINDS
 
 SUFFIXES = (".tif", ".tiff", ".svs")
 
@@ -25,6 +32,10 @@ SUFFIXES = (".tif", ".tiff", ".svs")
 @click.option("--positive", type=float, help="Share of positive cells, 0-1; default: by seed.")
 @click.option("--coverage", default=0.35, show_default=True, help="Share of tissue, 0.01-0.85.")
 @click.option("--pieces", default=3, show_default=True, help="Pieces of tissue.")
+@click.option(
+    "--artefacts",
+    help="Plant these in the tissue, by commas; `local` plants one of each local kind.",
+)
 @click.option("--workers", default=1, show_default=True, help="Processes that render.")
 @click.option(
     "--from-fields",
@@ -52,6 +63,7 @@ def synth(
     positive: float | None,
     coverage: float,
     pieces: int,
+    artefacts: str | None,
 ) -> None:
     """Write a slide whose cells are known, and the truth beside it.
 
@@ -61,7 +73,9 @@ def synth(
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{out.name}: name the slide {out.stem}.tif (or .svs)")
     if fields_folder is not None:
-        _refuse_given(ctx, ("width", "height", "positive", "coverage", "pieces", "workers"))
+        _refuse_given(
+            ctx, ("width", "height", "positive", "coverage", "pieces", "workers", "artefacts")
+        )
         patterns = [word.strip() for word in images.split(",") if word.strip()]
         fields = read_mosaic_fields(fields_folder, patterns)
         with _progress(out.name) as advance:
@@ -83,9 +97,17 @@ def synth(
             coverage=coverage,
             pieces=pieces,
         )
+        if artefacts:
+            slide = with_artefacts(slide, _kinds(artefacts))
         with _progress(out.name, height) as advance:
             truth = write_synthetic_slide(out, slide, workers=workers, on_rows=advance)
     click.echo(_ending(out, truth))
+
+
+def _kinds(words: str) -> tuple[str, ...]:
+    """Kinds of artefacts by name; unknown ones are refused when they are made."""
+    named = [word.strip() for word in words.split(",") if word.strip()]
+    return tuple(kind for word in named for kind in (LOCAL_KINDS if word == "local" else (word,)))
 
 
 def _refuse_given(ctx: click.Context, names: tuple[str, ...]) -> None:

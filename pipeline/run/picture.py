@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.points import CellPoints
+from pipeline.core.qc.judge import Quality
 from pipeline.io.pictures import OVERLAY_PX, write_overlay
 from pipeline.io.plane import Overview, read_overview
+from pipeline.io.quality_picture import QUALITY_PICTURE_NAME, write_quality_picture
 from pipeline.io.resolution import Resolution
 from pipeline.io.slides import SlideReader
 from pipeline.run.plan import Plan, Tissue
@@ -48,3 +50,28 @@ def draw_overlay(folder: Path, plan: Plan, tissue: Tissue, cells: CellPoints) ->
         points=cells,
         mpp_um=plan.tissue_um_per_px / times,
     )
+
+
+def draw_quality(folder: Path, plan: Plan, tissue: Tissue, quality: Quality) -> None:
+    """Write qc.jpg where something was left out; a slide of which all counts has none.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    path = folder / QUALITY_PICTURE_NAME
+    path.unlink(missing_ok=True)
+    near = {name: mask & tissue.near for name, mask in quality.reasons.items()}
+    ink = quality.reasons.get("pen")
+    if ink is not None:
+        near["pen"] = ink  # beside the tissue too: the mask itself leaves it out
+    if not any(mask.any() for mask in near.values()):
+        return
+    height, width = tissue.thumbnail.shape[:2]
+    times = round(plan.overview.scale_x / plan.picture.scale_x)
+    shown = {
+        name: np.repeat(np.repeat(mask, times, axis=0), times, axis=1)[:height, :width]
+        for name, mask in near.items()
+    }
+    write_quality_picture(path, tissue.thumbnail, shown, quality.area_mm2)

@@ -31,13 +31,13 @@ COLOUR_UM = 1.0
 """Colours are measured on pixels of at least about this side: nuclei are seven of them wide."""
 TISSUE_OD = 0.15
 """Summed optical density of the channels from which a pixel is tissue."""
-GRANULE_UM = 5.0
+GRANULE_UM = 3.0
 """Brown structures narrower than this are no nucleus."""
 SLAB_UM = 31.0
 """Brown structures wider than this are no nucleus either, nor a few that touch."""
 DARK_OD = 0.8
 """Optical density that ink, dirt and the rim of a bubble reach in every channel."""
-DARK_UM = 28.0
+DARK_UM = 21.0
 """Dark structures narrower than this may be nuclei full of DAB."""
 
 F32 = NDArray[np.float32]
@@ -74,7 +74,7 @@ def measure_tile(
     - density: mean summed optical density
     - floor: its 20th percentile, the density between nuclei
     - haematoxylin: 95th percentile of haematoxylin density where it is not brown
-    - brown: share of pixels of the colour of DAB
+    - brown: share of pixels of the colour of DAB, or as dark as much of it
     - granular, slab: shares of brown pixels that are too fine or too wide for nuclei
     - pink: share of tissue pixels of the colour of eosin
     - ink: share of pixels of the colour of blue and green ink
@@ -91,15 +91,17 @@ def measure_tile(
     density = optical_density(small, glass)
     total = density[0] + density[1] + density[2]
     tissue = total > TISSUE_OD
-    brown = brown_pixels(density)
+    # a nucleus full of DAB is black within and brown at its rim: it is one structure
+    brown = brown_pixels(density) | (density.min(axis=0) > DARK_OD)
     found["tissue"] = _share(tissue, small_bin)
     found["density"], found["floor"] = _levels(total, small_bin)
     found["haematoxylin"] = _haematoxylin(density, brown, small_bin)
-    found |= _brown_structures(brown, small_bin, um)
+    dark = _dark_structures(density, um)
+    found |= _brown_structures(brown & ~dark, small_bin, um)
     pink = _share(pink_pixels(density), small_bin)
     found["pink"] = np.asarray(pink / np.maximum(found["tissue"], 1e-3), np.float32)
     found["ink"] = _share(ink_pixels(density), small_bin)
-    found["dark"] = _share(_dark_structures(density, um), small_bin)
+    found["dark"] = _share(dark, small_bin)
     found |= _classical(small, small_bin, um)
     return np.stack([found[name] for name in MEASURES])
 
@@ -195,10 +197,9 @@ def _haematoxylin(density: F32, brown: Mask, bin_px: int) -> F32:
 
 
 def _brown_structures(brown: Mask, bin_px: int, um_per_px: float) -> dict[str, F32]:
-    wide = _opened(brown, GRANULE_UM / um_per_px)
     return {
         "brown": _share(brown, bin_px),
-        "granular": _share(brown & ~wide, bin_px),
+        "granular": _share(_without_core(brown, GRANULE_UM / um_per_px), bin_px),
         "slab": _share(_opened(brown, SLAB_UM / um_per_px), bin_px),
     }
 
@@ -208,14 +209,27 @@ def _dark_structures(density: F32, um_per_px: float) -> Mask:
     return _opened(dark, DARK_UM / um_per_px)
 
 
+def _without_core(mask: Mask, side_px: float) -> Mask:
+    """Connected parts of a mask that hold no square of the side anywhere."""
+    labels, number = ndimage.label(mask, structure=np.ones((3, 3), bool))
+    core = ndimage.minimum_filter(mask.astype(np.uint8), _odd(side_px), mode="nearest") > 0
+    fine = np.bincount(labels[core], minlength=number + 1) == 0
+    fine[0] = False
+    return np.asarray(fine[labels])
+
+
 def _opened(mask: Mask, side_px: float) -> Mask:
     """What of a mask squares of the side cover; the tile's border counts as more of the same."""
     if not mask.any():
         return mask
-    side = max(3, 2 * round((side_px - 1) / 2) + 1)
+    side = _odd(side_px)
     value = mask.astype(np.uint8)
     eroded = ndimage.minimum_filter(value, side, mode="nearest")
     return np.asarray(ndimage.maximum_filter(eroded, side, mode="nearest") > 0)
+
+
+def _odd(side_px: float) -> int:
+    return max(3, 2 * round((side_px - 1) / 2) + 1)
 
 
 def _classical(rgb: NDArray[np.uint8], bin_px: int, um_per_px: float) -> dict[str, F32]:

@@ -98,7 +98,7 @@ def _out_of_focus(bins: BinValues, rules: QcSettings) -> Suspicion:
 
 def _fold(bins: BinValues, share: F32, rules: QcSettings) -> Suspicion:
     normal = max(normal_floor(bins, share), rules.fold_floor_min)
-    return _above(bins["floor"], rules.fold_factor * normal, 0.75 * rules.fold_factor * normal)
+    return _above(bins["floor"], rules.fold_factor * normal, 0.7 * rules.fold_factor * normal)
 
 
 def _pigment(bins: BinValues, rules: QcSettings) -> Suspicion:

@@ -12,7 +12,7 @@ from pipeline.io.synthetic.ranges import (
     unseen_seed,
 )
 from pipeline.io.synthetic.scene import Scene
-from pipeline.io.synthetic.slide import SyntheticSlide
+from pipeline.io.synthetic.slide import SyntheticSlide, with_artefacts
 from pipeline.io.synthetic.truth import SlideTruth, write_truth
 from pipeline.io.synthetic.write import write_synthetic_slide
 
@@ -30,6 +30,7 @@ __all__ = [
     "render_field",
     "require_seed",
     "unseen_seed",
+    "with_artefacts",
     "write_synthetic_slide",
     "write_truth",
 ]

@@ -1,12 +1,13 @@
 """A whole synthetic slide: pieces of tissue on glass, and any rectangle of it on demand."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from pipeline.errors import ConfigError
+from pipeline.io.synthetic.artefacts import Artefact, draw_artefacts, pad_px, plant
 from pipeline.io.synthetic.noise import F32, F64
 from pipeline.io.synthetic.ranges import DEMO_RANGES, SynthRanges, draw_style, glass_rgb
 from pipeline.io.synthetic.render import is_glass, render_rectangle, render_with_nuclei
@@ -57,6 +58,8 @@ class SyntheticSlide:
         Share of the slide that is tissue, 0.01 to 0.85.
     pieces
         Number of pieces of tissue aimed at; neighbours may touch.
+    artefacts
+        Planted over what is painted; the true cells stay those of the clean slide.
     """
 
     seed: int
@@ -67,6 +70,7 @@ class SyntheticSlide:
     positive_share: float | None = None
     coverage: float = 0.35
     pieces: int = 3
+    artefacts: tuple[Artefact, ...] = ()
     scene: Scene = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +86,34 @@ class SyntheticSlide:
 
     def pixels(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Level-0 pixels, uint8 (height, width, 3); beyond the slide is glass."""
-        return render_rectangle(self.scene, x, y, width, height, self.mpp_um)
+        pad = pad_px(self.mpp_um) if self.artefacts else 0
+        image = render_rectangle(
+            self.scene, x - pad, y - pad, width + 2 * pad, height + 2 * pad, self.mpp_um
+        )
+        if not self.artefacts:
+            return image
+        red, green, blue = self.glass
+        made = plant(
+            image,
+            self.artefacts,
+            mpp_um=self.mpp_um,
+            glass=(red, green, blue),
+            x0_px=x - pad,
+            y0_px=y - pad,
+        )
+        return made[pad : pad + height, pad : pad + width]
+
+    def places_in_tissue(self, count: int) -> NDArray[np.float64]:
+        """Points (x, y) well inside the tissue, um, far from one another; fixed by the seed."""
+        tissue = _tissue_map(self)
+        row, col = np.nonzero(tissue.nodes > 0.5 * tissue.nodes.max())
+        places = np.column_stack([col, row]) * tissue.step_um
+        rng = np.random.default_rng((self.seed, 43))
+        chosen = [places[rng.integers(len(places))]]
+        while len(chosen) < count:
+            apart = np.hypot(*(places[:, None] - np.array(chosen)[None]).transpose(2, 0, 1))
+            chosen.append(places[int(apart.min(axis=1).argmax())])
+        return np.asarray(chosen, np.float64)
 
     def cells_in(self, x: float, y: float, width: float, height: float) -> Nuclei:
         """True cells (tumour nuclei) whose centres lie in a half-open level-0 rectangle."""
@@ -99,13 +130,28 @@ class SyntheticSlide:
         parts = [NO_NUCLEI]
         for x in range(0, self.width, BLOCK_PX):
             width = min(BLOCK_PX, self.width - x)
-            if is_glass(self.scene, x, y, width, count, self.mpp_um):
-                continue
-            block, nuclei = render_with_nuclei(self.scene, x, y, width, count, self.mpp_um)
+            glass = is_glass(self.scene, x, y, width, count, self.mpp_um)
+            if not self.artefacts:
+                if glass:
+                    continue
+                block, nuclei = render_with_nuclei(self.scene, x, y, width, count, self.mpp_um)
+            else:
+                block = self.pixels(x, y, width, count)
+                mpp = self.mpp_um
+                nuclei = self.scene.nuclei_in(
+                    x * mpp, y * mpp, (x + width) * mpp, (y + count) * mpp
+                )
             image[:, x : x + width] = block
             parts.append(nuclei)
         found = Nuclei.concatenate(parts)
         return image, found.take(np.lexsort((found.x_um, found.y_um)))
+
+
+def with_artefacts(slide: SyntheticSlide, kinds: tuple[str, ...]) -> SyntheticSlide:
+    """Plant one artefact of each kind in a slide's tissue."""
+    places = slide.places_in_tissue(len(kinds))
+    length_um = min(1200.0, 0.25 * min(slide.width, slide.height) * slide.mpp_um)
+    return replace(slide, artefacts=draw_artefacts(slide.seed, kinds, places, length_um))
 
 
 def _check(slide: SyntheticSlide) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.core.points import CellPoints
 from pipeline.errors import ConfigError
 from pipeline.io.pyramid import STRIP_PX, write_pyramid
+from pipeline.io.synthetic.artefacts import write_artefacts
 from pipeline.io.synthetic.scene import TUMOUR, Nuclei
 from pipeline.io.synthetic.slide import SyntheticSlide
 from pipeline.io.synthetic.truth import SlideTruth, true_points, write_truth
@@ -33,6 +34,8 @@ def write_synthetic_slide(
     on_rows: OnRows | None = None,
 ) -> SlideTruth:
     """Write the slide and its truth (NAME.truth.parquet, .geojson, .json) beside it.
+
+    Planted artefacts are outlined in NAME.artefacts.geojson.
 
     The bytes do not depend on `workers`. Memory is a few strips of 512 rows, plus the cells.
 
@@ -80,6 +83,11 @@ def write_synthetic_slide(
             read_rows,
             quality=quality,
             fill=slide.glass,
+        )
+    if slide.artefacts:
+        name = path.with_suffix("").name
+        write_artefacts(
+            path.parent / f"{name}.artefacts.geojson", slide.artefacts, mpp_um=slide.mpp_um
         )
     return write_truth(path, _joined(columns), {**_facts(slide), "unmarked_nuclei": unmarked})
 
@@ -137,4 +145,5 @@ def _facts(slide: SyntheticSlide) -> dict[str, object]:
         "positive_share": slide.positive_share,
         "ranges": asdict(slide.ranges),
         "style": asdict(slide.scene.style),
+        **({"artefacts": [asdict(one) for one in slide.artefacts]} if slide.artefacts else {}),
     }
