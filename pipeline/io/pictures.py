@@ -110,27 +110,6 @@ def jpeg_bytes(picture: Image.Image, *, quality: int) -> bytes:
     return stream.getvalue()
 
 
-def embedded_jpeg(path: Path, *, side_px: int, most_bytes: int) -> bytes:
-    """Encode a picture file again, smaller, in at most ``most_bytes``.
-
-    Raises
-    ------
-    OSError
-        The file is missing or no picture.
-    """
-    with Image.open(path) as opened:
-        opened.draft("RGB", (side_px, side_px))  # decodes no more than is needed
-        picture = opened.convert("RGB")
-    side = side_px
-    while True:
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        for quality in (82, 70, 55):
-            content = jpeg_bytes(picture, quality=quality)
-            if len(content) <= most_bytes or side <= 32:
-                return content
-        side //= 2
-
-
 def save_picture(path: Path, picture: Image.Image, *, quality: int) -> None:
     """Write a picture as JPEG in one step.
 

@@ -1,15 +1,24 @@
-"""One slide of the report: its numbers as text and its pictures as embedded JPEGs."""
+"""One slide of the report: its numbers as text, its pictures embedded or linked."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pipeline.io.pictures import embedded_jpeg
-from pipeline.io.score import Piece, ScoreRecord
-from pipeline.report.words import STATUS_WORDS, Wording, flag_words
+from pipeline.io.crops import CROPS_NAME
+from pipeline.io.score import ScoreRecord
+from pipeline.report.gallery import Group, make_gallery
+from pipeline.report.layers import Overview, make_overview
+from pipeline.report.pictures import Picture, embedded, linked
+from pipeline.report.rows import (
+    details_of,
+    exclusions_of,
+    facts_of,
+    hotspots_of,
+    intervals_of,
+    pieces_of,
+)
+from pipeline.report.text import percent
+from pipeline.report.words import Wording, flag_words, status_wording
 
-NOTHING = "–"
 LINKED_FILES = (
     "score.json",
     "cells.parquet",
@@ -17,206 +26,170 @@ LINKED_FILES = (
     "areas.geojson",
     "overlay.jpg",
     "thumbnail.jpg",
+    "qc.jpg",
     "heatmap.ome.zarr",
     "density",
 )
+ALL_CROPS = {"hotspot": 3, "dense": 3, "random": 6, "uncertain": 6}
 
 
 @dataclass(frozen=True, slots=True)
-class PictureBudget:
-    """How large embedded pictures may be; the more slides, the smaller.
+class Budget:
+    """What the embedded pictures of a card may weigh.
 
     Attributes
     ----------
-    overlay_px, crop_px
-        Longer side; 0 embeds none.
-    overlay_bytes, crop_bytes
-        Of each JPEG, before base64 adds a third.
+    overview_px, large_px, close_px
+        Longer side of the overview, of crops of hotspots and crowds, of crops around cells.
+    overview_bytes, large_bytes, close_bytes
+        Of each WebP, before base64 adds a third.
+    crops
+        How many of each sort.
     """
 
-    overlay_px: int
-    overlay_bytes: int
-    crop_px: int
-    crop_bytes: int
+    overview_px: int
+    overview_bytes: int
+    large_px: int
+    large_bytes: int
+    close_px: int
+    close_bytes: int
+    crops: dict[str, int]
 
     @classmethod
-    def for_slides(cls, count: int) -> "PictureBudget":
-        """Choose so that a card stays below 300 kB and a report below about 50 MB."""
-        if count <= 200:
-            return cls(760, 115_000, 260, 15_500)
-        if count <= 1000:
-            return cls(320, 25_000, 0, 0)
-        return cls(0, 0, 0, 0)
+    def for_slides(cls, slides: int) -> "Budget":
+        """Keep a card below 300 kB, and a page of a hundred cards below 16 MB."""
+        if slides <= 25:
+            most = {"hotspot": 3, "dense": 3, "random": 4, "uncertain": 4}
+            return cls(1000, 85_000, 400, 16_000, 256, 7_000, most)
+        most = {"hotspot": 2, "dense": 2, "random": 3, "uncertain": 3}
+        return cls(640, 40_000, 256, 9_000, 200, 4_500, most)
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Everything the template shows of one slide; all text is escaped there."""
+    """Everything a template shows of one slide; all text is escaped there.
+
+    Attributes
+    ----------
+    record, wording
+        The score, and its status in words.
+    remark
+        Why the status is not ok.
+    index, intervals
+        Text; (name, text) of each interval that is known.
+    facts, details
+        (name, text): the numbers, and what made them.
+    flags
+        (flag, what it means).
+    hotspots, pieces, exclusions
+        Rows of tables.
+    overview, quality_picture, gallery
+        Pictures.
+    links
+        (name, address relative to the page) of the slide's files.
+    missing_cells
+        The file of cells is gone.
+    """
 
     record: ScoreRecord
     wording: Wording
-    index: str
-    interval: str
     remark: str
-    rows: tuple[tuple[str, str], ...]
+    index: str
+    intervals: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
     details: tuple[tuple[str, str], ...]
-    flags: tuple[str, ...]
+    flags: tuple[tuple[str, str], ...]
+    hotspots: tuple[tuple[str, ...], ...]
     pieces: tuple[tuple[str, ...], ...]
-    picture: str
-    crops: tuple[tuple[str, str], ...]
+    exclusions: tuple[tuple[str, ...], ...]
+    overview: Overview | None
+    quality_picture: Picture | None
+    gallery: tuple[Group, ...]
     links: tuple[tuple[str, str], ...]
-    missing_outputs: bool
+    missing_cells: bool
 
 
-def make_card(out: Path, record: ScoreRecord, budget: PictureBudget) -> Card:
-    """Gather a slide's texts, pictures and links from its folder."""
+def embedded_card(out: Path, record: ScoreRecord, budget: Budget) -> Card:
+    """Make the card of a page that stands alone."""
     folder = out / "slides" / record.slide.id
-    return Card(
-        record=record,
-        wording=STATUS_WORDS[record.status],
-        index=percent(record.ki67.index_pct),
-        interval=interval(record.ki67.wilson95),
-        remark=_remark(record),
-        rows=_rows(record),
-        details=_details(record),
-        flags=tuple(flag_words(flag) for flag in record.flags),
-        pieces=_pieces(record.pieces),
-        picture=_picture(folder, budget),
-        crops=_crops(folder, budget),
-        links=tuple(
-            (name, f"slides/{record.slide.id}/{name}")
-            for name in (*LINKED_FILES, *_cell_files(folder))
-            if (folder / name).exists()
-        ),
-        missing_outputs=record.counts.total is not None and not (folder / "cells.parquet").exists(),
+
+    def show(kind: str, path: Path) -> Picture | None:
+        close = kind in {"random", "uncertain"}
+        side, most = (
+            (budget.close_px, budget.close_bytes)
+            if close
+            else (budget.large_px, budget.large_bytes)
+        )
+        return embedded(path, side_px=side, most_bytes=most)
+
+    picture = embedded(
+        folder / "thumbnail.jpg", side_px=budget.overview_px, most_bytes=budget.overview_bytes
+    )
+    return _card(
+        folder,
+        record,
+        overview=make_overview(folder, record, picture) if picture else None,
+        quality_picture=show("quality", folder / "qc.jpg"),
+        gallery=make_gallery(folder / CROPS_NAME, show, budget.crops),
+        root="",
     )
 
 
-def _remark(record: ScoreRecord) -> str:
+def linked_card(out: Path, record: ScoreRecord, root: str) -> Card:
+    """Make the card of a page that lies in the output folder; ``root`` leads back to it."""
+    folder = out / "slides" / record.slide.id
+
+    def show(_kind: str, path: Path) -> Picture | None:
+        return linked(path, f"{root}{path.relative_to(out).as_posix()}")
+
+    picture = show("overview", folder / "thumbnail.jpg")
+    return _card(
+        folder,
+        record,
+        overview=make_overview(folder, record, picture) if picture else None,
+        quality_picture=show("quality", folder / "qc.jpg"),
+        gallery=make_gallery(folder / CROPS_NAME, show, ALL_CROPS),
+        root=root,
+    )
+
+
+def remark_on(record: ScoreRecord) -> str:
     """The reason without what stands beside it anyway: the slide's name, the flags."""
     reason = (record.reason or "").removeprefix(f"{record.slide.name}: ")
-    if reason in {"", ", ".join(record.flags)}:
-        return ", ".join(flag.replace("_", " ") for flag in record.flags)
+    if reason == ", ".join(record.flags):
+        return ""
     return reason
 
 
-def percent(value: float | None) -> str:
-    """One decimal, or a dash."""
-    return NOTHING if value is None else f"{value:.1f} %"
-
-
-def interval(ends: tuple[float, float] | None) -> str:
-    """Both ends with one decimal, or a dash."""
-    return NOTHING if ends is None else f"{ends[0]:.1f} – {ends[1]:.1f} %"
-
-
-def count(value: int | None) -> str:
-    """Thousands apart, or a dash."""
-    return NOTHING if value is None else f"{value:,}"
-
-
-def square_mm(value: float | None) -> str:
-    """Three digits that count, or a dash."""
-    if value is None:
-        return NOTHING
-    return f"{value:.1f} mm²" if value >= 100 else f"{value:.2f} mm²"
-
-
-def _rows(record: ScoreRecord) -> tuple[tuple[str, str], ...]:
-    area, density = record.area_mm2, record.density
-    rows = [
-        ("Positive cells", count(record.counts.positive)),
-        ("Negative cells", count(record.counts.negative)),
-        ("All cells", count(record.counts.total)),
-        ("Tissue", square_mm(area.tissue)),
-        ("Analysed", square_mm(area.analysed)),
-    ]
-    if area.unreadable:
-        rows.append(("Unreadable", square_mm(area.unreadable)))
-    if area.excluded:
-        rows.append(("Excluded", square_mm(area.excluded)))
-    if density.total_per_mm2 is not None:
-        rows.append(("Cells per mm²", f"{density.total_per_mm2:,.0f}"))
-    if record.ki67.bootstrap95 is not None:
-        rows.append(("Between fields (95 %)", interval(record.ki67.bootstrap95)))
-    if record.category is not None:
-        near = ", near a cut-off" if record.category.straddles_cutoff else ""
-        rows.append((f"Category ({record.category.scheme})", f"{record.category.label}{near}"))
-    rows += [
-        (f"Hotspot {spot.rank}", f"{percent(spot.index_pct)} of {spot.cells:,} cells")
-        for spot in record.hotspots
-    ]
-    return tuple(rows)
-
-
-def _details(record: ScoreRecord) -> tuple[tuple[str, str], ...]:
-    slide, made = record.slide, record.provenance
-    mpp = None if slide.mpp is None else f"{slide.mpp[0]:g} × {slide.mpp[1]:g} µm"
-    size = None if slide.width is None else f"{slide.width:,} × {slide.height:,} px"
-    seconds = record.seconds
-    named: tuple[tuple[str, Any], ...] = (
-        ("Slide id", slide.id),
-        ("Size", size),
-        ("Pixel", mpp),
-        ("Pixel size from", slide.mpp_source),
-        ("Reader", slide.reader),
-        ("Vendor", slide.vendor),
-        ("Fingerprint", slide.fingerprint),
-        ("Model", made.weights),
-        ("Weights sha256", made.weights_sha256),
-        ("Threshold", made.threshold),
-        ("Settings sha256", made.config_sha256),
-        ("Engine", " ".join(filter(None, (made.engine, made.device, made.dtype))) or None),
-        ("Program", f"{made.tool or ''} {made.version or ''}".strip() or None),
-        ("Ended", made.ended),
-        ("Took", None if seconds is None else f"{seconds:,.0f} s"),
+def _card(
+    folder: Path,
+    record: ScoreRecord,
+    *,
+    overview: Overview | None,
+    quality_picture: Picture | None,
+    gallery: tuple[Group, ...],
+    root: str,
+) -> Card:
+    cells = sorted(path.name for path in folder.glob("cells*.geojson.gz"))
+    return Card(
+        record=record,
+        wording=status_wording(record.status),
+        remark=remark_on(record),
+        index=percent(record.ki67.index_pct),
+        intervals=intervals_of(record),
+        facts=facts_of(record),
+        details=details_of(record),
+        flags=tuple((flag.replace("_", " "), flag_words(flag)) for flag in record.flags),
+        hotspots=hotspots_of(record),
+        pieces=pieces_of(record),
+        exclusions=exclusions_of(record),
+        overview=overview,
+        quality_picture=quality_picture,
+        gallery=gallery,
+        links=tuple(
+            (name, f"{root}slides/{record.slide.id}/{name}")
+            for name in (*LINKED_FILES, *cells)
+            if (folder / name).exists()
+        ),
+        missing_cells=record.counts.total is not None and not (folder / "cells.parquet").exists(),
     )
-    return tuple((name, str(value)) for name, value in named if value is not None)
-
-
-def _pieces(pieces: tuple[Piece, ...]) -> tuple[tuple[str, ...], ...]:
-    """Rows of the table of pieces, largest first; a single piece is the slide itself."""
-    if len(pieces) < 2:
-        return ()
-    largest = sorted(pieces, key=lambda piece: -piece.area_mm2)
-    return tuple(
-        (
-            str(piece.id),
-            square_mm(piece.area_mm2),
-            count(piece.positive + piece.negative),
-            percent(piece.index_pct),
-        )
-        for piece in largest[:12]
-    )
-
-
-def _picture(folder: Path, budget: PictureBudget) -> str:
-    for name in ("overlay.jpg", "thumbnail.jpg"):
-        found = _embedded(folder / name, budget.overlay_px, budget.overlay_bytes)
-        if found:
-            return found
-    return ""
-
-
-def _crops(folder: Path, budget: PictureBudget) -> tuple[tuple[str, str], ...]:
-    paths = sorted((folder / "crops").glob("*.jpg"))[:6]
-    found = [
-        (path.stem.replace("_", " "), _embedded(path, budget.crop_px, budget.crop_bytes))
-        for path in paths
-    ]
-    return tuple((name, picture) for name, picture in found if picture)
-
-
-def _cell_files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("cells*.geojson.gz"))
-
-
-def _embedded(path: Path, side_px: int, most_bytes: int) -> str:
-    """Return a data URI; empty for no picture, or a damaged one: the numbers matter more."""
-    if not side_px:
-        return ""
-    try:
-        content = embedded_jpeg(path, side_px=side_px, most_bytes=most_bytes)
-    except OSError:
-        return ""
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"

@@ -2,54 +2,51 @@
 
 import base64
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline import __version__
-from pipeline.errors import OutputError
-from pipeline.io.files import make_folder, write_json_atomic, write_text_atomic
-from pipeline.io.results import SCORE_NAME, WORK_NAME, read_score, write_slides_csv
-from pipeline.io.score import ScoreRecord, SlideIdentity
-from pipeline.report.card import Card, PictureBudget, count, make_card, square_mm
-from pipeline.report.words import STATUS_WORDS
+from pipeline.io.files import make_folder, write_text_atomic
+from pipeline.io.pictures import INDEX_SCALE_PCT
+from pipeline.io.results import DONE_NAME, SCORE_NAME
+from pipeline.io.score import ScoreRecord
+from pipeline.report import text
+from pipeline.report.batch import Banner, load_records, make_banner, worst_first
+from pipeline.report.card import Budget, embedded_card, linked_card, remark_on
+from pipeline.report.changes import changes_since_last_run
+from pipeline.report.charts import Charts, make_charts
+from pipeline.report.layers import INDEX_COLOURS
+from pipeline.report.pictures import Picture, embedded
+from pipeline.report.twin import write_twin
+from pipeline.report.words import Wording, status_wording
+
+__all__ = ["EMBEDDED_MOST", "REPORT_NAME", "TWIN_NAME", "load_records", "write_report"]
 
 REPORT_NAME = "report.html"
 TWIN_NAME = "report_data"
+EMBEDDED_MOST = 100
+"""Slides up to which the cards are part of the page; more have a page each in the twin folder."""
+
+THUMB_PX = 80
+THUMB_BYTES = 1600
+_KEY_READ_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Banner:
-    """What stands on top: how many slides ended how, and what made the numbers.
+class Row:
+    """A line of the table of slides."""
 
-    Attributes
-    ----------
-    counts
-        (words, tone, number) of each status that occurs.
-    models
-        Every model whose results stand in the table; more than one is said aloud.
-    caveats
-        Of the models.
-    versions
-        Of the program.
-    pending
-        Slides that are begun and not done.
-    scale_pct
-        Right end of the bars in the table.
-    """
-
-    counts: tuple[tuple[str, str, int], ...]
-    models: tuple[str, ...]
-    caveats: tuple[str, ...]
-    versions: tuple[str, ...]
-    pending: int
-    scale_pct: float
-    latest: str
+    record: ScoreRecord
+    wording: Wording
+    remark: str
+    address: str
+    thumb: Picture | None
 
 
 def write_report(out: Path) -> Path:
@@ -60,105 +57,136 @@ def write_report(out: Path) -> Path:
     OutputError
         The folder is missing, holds no results, or cannot be written.
     """
-    records, pending = load_records(out)
-    records = sorted(records, key=lambda r: (STATUS_WORDS[r.status].rank, r.slide.name, r.slide.id))
-    twin = make_folder(out / TWIN_NAME)
-    write_json_atomic(twin / "slides.json", [record.as_json() for record in records])
-    write_slides_csv(twin / "slides.csv", records)
-    budget = PictureBudget.for_slides(len(records))
-    cards = [make_card(out, record, budget) for record in records]
-    write_text_atomic(out / REPORT_NAME, render(cards, make_banner(records, pending)))
+    found, pending = load_records(out)
+    records = worst_first(found)
+    banner = make_banner(records, pending, changes_since_last_run(out, records))
+    write_twin(make_folder(out / TWIN_NAME), records, banner)
+    alone = len(records) <= EMBEDDED_MOST
+    if not alone:
+        write_pages(out, records)
+    write_text_atomic(out / REPORT_NAME, _page(out, records, banner, alone=alone))
     return out / REPORT_NAME
 
 
-def load_records(out: Path) -> tuple[list[ScoreRecord], int]:
-    """Read every slide's score, and count slides that are begun and not done.
+def write_pages(out: Path, records: Sequence[ScoreRecord]) -> int:
+    """Write a page a slide below ``report_data/slides``; return how many had changed.
 
-    A damaged score becomes a failed slide: it must not hide the others, nor be hidden.
+    Pictures are linked, so a page takes a few kilobytes; a page made from the same files by the
+    same program is left as it is.
 
     Raises
     ------
     OutputError
-        There is no ``slides`` folder with a slide in it.
+        The folder cannot be written.
     """
-    folders = sorted(path for path in (out / "slides").glob("*") if path.is_dir())
-    if not folders:
-        raise OutputError(
-            f"{out.name or out}: no results here; name the folder of `ki67 run --out`"
-        )
-    records, pending = [], 0
-    for folder in folders:
-        if (folder / SCORE_NAME).exists():
-            records.append(_record(folder))
-        elif (folder / WORK_NAME).exists():
-            pending += 1
-    return records, pending
+    folder = make_folder(out / TWIN_NAME / "slides")
+    template, count = _environment().get_template("slide.html.j2"), 0
+    for record in records:
+        path, key = folder / f"{record.slide.id}.html", _made_from(out, record)
+        if _key_of(path) == key:
+            continue
+        card = linked_card(out, record, "../../")
+        page = template.render(card=card, key=key, home=f"../../{REPORT_NAME}", **_look())
+        write_text_atomic(path, page)
+        count += 1
+    return count
 
 
-def make_banner(records: Sequence[ScoreRecord], pending: int) -> Banner:
-    """Sum up the slides."""
-    by_status = Counter(record.status for record in records)
-    counts = tuple(
-        (wording.label, wording.tone, by_status[status])
-        for status, wording in reversed(STATUS_WORDS.items())
-        if by_status[status]
-    )
-    ends = [record.ki67.wilson95[1] for record in records if record.ki67.wilson95]
-    return Banner(
-        counts=counts,
-        models=_distinct([_model(record) for record in records]),
-        caveats=_distinct([record.caveat or "" for record in records]),
-        versions=_distinct([record.provenance.version or "" for record in records])
-        or (__version__,),
-        pending=pending,
-        scale_pct=max(20.0, math.ceil(max(ends, default=0.0) / 10) * 10.0),
-        latest=max((record.provenance.ended or "" for record in records), default=""),
-    )
-
-
-def render(cards: Sequence[Card], banner: Banner) -> str:
+def _page(out: Path, records: Sequence[ScoreRecord], banner: Banner, *, alone: bool) -> str:
     """Fill the template; every value is escaped, scripts and styles are allowed by their hash."""
-    folder = files("pipeline.report").joinpath("templates")
-    style, script, page = (
-        folder.joinpath(name).read_text(encoding="utf-8")
-        for name in ("report.css", "report.js", "report.html.j2")
-    )
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"count": count, "square_mm": square_mm}
-    return environment.from_string(page).render(
-        cards=cards,
-        banner=banner,
-        style=style,
-        script=script,
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
-        several_models=len(banner.models) > 1,
-    )
-
-
-def _record(folder: Path) -> ScoreRecord:
-    try:
-        return read_score(folder / SCORE_NAME)
-    except OutputError as error:
-        return ScoreRecord(
-            slide=SlideIdentity(id=folder.name, name=folder.name),
-            status="failed",
-            reason=str(error),
+    addresses = [_address(record, alone=alone) for record in records]
+    charts: Charts = make_charts(records, addresses, banner.scale_pct)
+    rows = [
+        Row(
+            record,
+            status_wording(record.status),
+            remark_on(record),
+            address,
+            _thumb(out, record) if alone else None,
         )
+        for record, address in zip(records, addresses, strict=True)
+    ]
+    budget = Budget.for_slides(len(records))
+    # one card at a time: a hundred with their pictures need not be in memory twice
+    cards = (embedded_card(out, record, budget) for record in records) if alone else ()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(rows=rows, cards=cards, alone=alone, banner=banner, charts=charts, **_look())
+    )
 
 
-def _model(record: ScoreRecord) -> str:
-    made = record.provenance
-    if made.weights is None:
+def _address(record: ScoreRecord, *, alone: bool) -> str:
+    if alone:
+        return f"#slide-{quote(record.slide.id)}"
+    return f"{TWIN_NAME}/slides/{quote(record.slide.id)}.html"
+
+
+def _thumb(out: Path, record: ScoreRecord) -> Picture | None:
+    path = out / "slides" / record.slide.id / "thumbnail.jpg"
+    return embedded(path, side_px=THUMB_PX, most_bytes=THUMB_BYTES)
+
+
+def _made_from(out: Path, record: ScoreRecord) -> str:
+    """Name the state of a slide's files and of the program that draws them."""
+    folder = out / "slides" / record.slide.id
+    total = hashlib.sha256(_templates_digest().encode())
+    for name in (SCORE_NAME, DONE_NAME):  # the done mark holds the checksum of every other file
+        path = folder / name
+        total.update(path.read_bytes() if path.exists() else b"-")
+    return total.hexdigest()
+
+
+def _key_of(path: Path) -> str:
+    """Read what a page was made from; empty where there is none."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_KEY_READ_BYTES).decode("utf-8", "replace")
+    except OSError:
         return ""
-    return f"{made.weights} ({(made.weights_sha256 or 'no checksum')[:12]})"
+    return head.partition('name="made-from" content="')[2].partition('"')[0]
 
 
-def _distinct(values: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({value for value in values if value}))
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = ("percent", "interval", "count", "square_mm", "per_mm2", "moment", "plural")
+    environment.filters |= {name: getattr(text, name) for name in names}
+    environment.globals |= {"nothing": text.NOTHING, "index_scale": f"{INDEX_SCALE_PCT:g}"}
+    environment.globals["index_colours"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in INDEX_COLOURS]
+    return environment
 
 
-def _csp_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+@cache
+def _source(name: str) -> str:
+    loader = _environment().loader
+    if loader is None:
+        return ""
+    return loader.get_source(_environment(), name)[0]
+
+
+@cache
+def _templates_digest() -> str:
+    names = ("slide.html.j2", "card.html.j2", "report.css", "report.js")
+    return hashlib.sha256("".join([__version__, *map(_source, names)]).encode()).hexdigest()
+
+
+def _look() -> dict[str, Any]:
+    """Style and script with the hashes that allow them and nothing else."""
+    style, script = _source("report.css"), _source("report.js")
+    return {
+        "style": style,
+        "script": script,
+        "style_hash": _csp_hash(style),
+        "script_hash": _csp_hash(script),
+    }
+
+
+def _csp_hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

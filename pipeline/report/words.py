@@ -60,7 +60,38 @@ STATUS_WORDS: dict[Status, Wording] = {
 FLAG_WORDS = {
     "unreadable_tiles": "Part of the tissue could not be read. It is left out of the analysed area "
     "and drawn as “Unreadable tiles”; copying the slide again may mend it.",
+    "no_region_of_interest": "Regions of interest were asked for and this slide has none: "
+    "all of its tissue was counted.",
+    "not_ki67_like": "The colours are not those of a Ki-67 stain: much of the tissue is pink. "
+    "Check that this is no H&E or other stain before you use the number.",
+    "no_haematoxylin": "Hardly any blue counterstain: negative nuclei cannot be seen, so the index "
+    "is too high or has no meaning.",
+    "no_dab": "Hardly any brown: no cell is stained, or the stain failed. Look at the on-slide "
+    "control.",
+    "understained": "The counterstain is pale. Negative nuclei may be missed, which raises the "
+    "index.",
+    "overstained": "The stain is dark or the background is coloured. Positive and negative may be "
+    "mixed up; look at the crops.",
+    "blurred": "Part of the tissue is out of focus. Cells there are not counted where it is "
+    "excluded; scanning again mends it.",
+    "pen": "There is pen on the glass. What it covers is not counted where it is excluded.",
+    "fold": "The tissue is folded. Folds are dark and hold cells twice; they are not counted where "
+    "they are excluded.",
+    "debris": "Dirt or debris lies on the tissue. It is not counted where it is excluded.",
+    "pigment": "There is brown that sits in no nucleus, such as pigment. It may be taken for "
+    "stain; look at the crops.",
+    "tissue_at_edge": "Tissue reaches the border of the scan: part of it may be missing.",
+    "mask_disagreement": "Two ways to find the tissue disagree. Look whether the outline holds all "
+    "of it and nothing else.",
+    "classical_disagreement": "A simple colour method gives a rather different index. One of the "
+    "two is wrong here: look at the crops.",
 }
+"""Flag -> what it means and what to do; the names are those of score.json."""
+
+
+def status_wording(status: Status) -> Wording:
+    """How a status is shown."""
+    return STATUS_WORDS[status]
 
 
 def flag_words(flag: str) -> str:

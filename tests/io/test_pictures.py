@@ -11,7 +11,6 @@ from pipeline.io import pictures
 from pipeline.io.pictures import (
     NEGATIVE_RGB,
     POSITIVE_RGB,
-    embedded_jpeg,
     write_overlay,
     write_thumbnail,
 )
@@ -113,10 +112,3 @@ def test_arrays_of_different_size_are_refused(tmp_path: Path) -> None:
             points=CellPoints.empty(),
             mpp_um=8.0,
         )
-
-
-def test_an_embedded_picture_keeps_to_its_size(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
-    write_thumbnail(tmp_path / "noise.jpg", noise, side_px=1200)
-    for most in (200_000, 20_000, 3_000):
-        assert len(embedded_jpeg(tmp_path / "noise.jpg", side_px=800, most_bytes=most)) <= most
