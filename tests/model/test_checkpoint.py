@@ -183,3 +183,34 @@ def test_a_missing_card_or_weights_file_is_named(folder: Path) -> None:
     (folder / "card.json").unlink()
     with pytest.raises(ModelError, match=r"card\.json: cannot read"):
         load_checkpoint(folder)
+
+
+def test_a_card_written_before_families_and_rules_still_loads(
+    folder: Path, network: HeatmapNetwork
+) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    del card["post"], card["spec"]["family"]
+    (folder / "card.json").write_text(json.dumps(card))
+
+    loaded, read = load_checkpoint(folder)
+
+    assert (read.post, read.spec) == ("ccls", network.spec)
+    assert read.peak_rule().window == 13
+    assert loaded.spec.family == "hrnet"
+
+
+def test_a_tile_relative_rule_is_refused_for_slides(network: HeatmapNetwork) -> None:
+    for post in ("ccls", "lmss"):
+        card_of(network, post=post).check_tiles_allowed()
+    with pytest.raises(ModelError, match=r"tiny: post=lmds .* depend on the tiles; use a model"):
+        card_of(network, post="lmds").check_tiles_allowed()
+
+
+@pytest.mark.parametrize("name", ["m_u_net_tiny", "u_csrnet_tiny", "hrnet_tiny"])
+def test_every_family_is_stored_and_loaded(name: str, tmp_path: Path) -> None:
+    network = build_network(network_spec(name)).eval()
+    save_checkpoint(tmp_path / name, network, card_of(network))
+    loaded, _ = load_checkpoint(tmp_path / name)
+    pixels = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels), network(pixels))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.core.maps import MapRule, max_dt_px
+from pipeline.core.maps import MapRule, location_map, max_dt_px
 from pipeline.train.augment import Crop
 from pipeline.train.config import CardConfig, SourceConfig, TrainConfig
-from pipeline.train.crops import CropSampler, target_maps
+from pipeline.train.crops import CropSampler, field_max_dt_px, target_maps
 from pipeline.train.fields import UNCLASSED, Field
 
 CARD = CardConfig(name="t", population="p", caveat="c", licence="l", halo_px=0)
@@ -97,3 +97,49 @@ def test_unknown_classes_are_told_to_the_loss_of_two_channels() -> None:
     sampler = CropSampler(make_config(), [[unknown], [unknown]], channels=2)
 
     assert not sampler.batch(0).classed.any()
+
+
+def test_an_images_own_max_dt_is_that_of_the_whole_field_whatever_the_crop() -> None:
+    field = make_field("a", 0)
+    quiet = {
+        **dict.fromkeys(("stain", "stain_shift", "brightness", "contrast", "colour"), 0.0),
+        "blur": 0.0,
+        "jpeg": 0.0,
+        "overhang_px": 0.0,
+        "scale": (1.0, 1.0),
+        "turns": False,
+    }
+    config = make_config(map={"max_dt": "image"}, augment=quiet, batch=1, crop_px=64)
+    wide = replace(field, image=np.zeros((64, 64, 3), np.uint8))
+    rule = MapRule("edt", max_dt_px=None)
+    whole = location_map(wide.x_px, wide.y_px, (64, 64), rule)
+
+    target = CropSampler(config, [[wide], [wide]], channels=1).batch(0).targets[0, 0]
+
+    # the crop is the whole field, as it is or mirrored
+    assert any(np.array_equal(target, side) for side in (whole, whole[:, ::-1]))
+
+
+def test_a_scaled_crop_takes_the_fields_max_dt_at_its_own_scale() -> None:
+    field = make_field("a", 3)
+    config = make_config(map={"max_dt": "image"}, augment={"scale": (2.0, 2.0)}, batch=2)
+    largest = field_max_dt_px(field, np.ones(6, bool), mpp_um=0.5)
+    assert largest is not None
+    sampler = CropSampler(config, [[field], [field]], channels=1)
+    crop = replace(make_crop([(10.0, 10.0, 1)]), scale=2.0)
+    (rule,) = sampler._rules(field, crop)
+    assert rule.max_dt_px == pytest.approx(largest / 2)
+
+
+def test_without_turns_a_crop_is_only_mirrored() -> None:
+    image = np.zeros((48, 48, 3), np.uint8)
+    image[:8] = 200  # a bright top edge stays on top
+    field = replace(make_field("a", 0), image=image)
+    still = {"scale": (1.0, 1.0), "overhang_px": 0.0, "turns": False, "blur": 0.0, "jpeg": 0.0}
+    config = make_config(augment=still, crop_px=32, batch=8)
+    turned = make_config(augment={**still, "turns": True}, crop_px=32, batch=8)
+    field = replace(field, mpp_um=0.5 * 32 / 48)
+    plain = CropSampler(config, [[field], [field]], channels=1).batch(0).images
+    mixed = CropSampler(turned, [[field], [field]], channels=1).batch(0).images
+    assert (plain[:, 0, 0].mean(axis=1) > plain[:, 0, -1].mean(axis=1) + 50).all()
+    assert not (mixed[:, 0, 0].mean(axis=1) > mixed[:, 0, -1].mean(axis=1) + 50).all()
