@@ -77,6 +77,7 @@ class Calibrated(_Part):
     interval95: Interval | None = None
     calibration: str
     sha256: str
+    extrapolated: bool = Field(False, description="beyond the indices it was made from")
 
 
 class Ki67(_Part):

@@ -21,7 +21,8 @@ from pipeline.run.cluster import connect
 from pipeline.run.driver import Driver, SchedulerLostError
 from pipeline.run.events import Event, Outcome, RunSummary, SlideRecord
 from pipeline.run.failure import record_failure
-from pipeline.run.job import SlideJob
+from pipeline.run.figures import stored_calibration
+from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.lock import locked
 from pipeline.run.records import RunRecords
 from pipeline.run.region_of_interest import absolute_files
@@ -83,6 +84,8 @@ def run_archive(
     card.check_tiles_allowed()
     if not card.weights_sha256:
         raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
+    threshold = CellRule.of(config, card).threshold
+    stored_calibration(config, weights_sha256=card.weights_sha256, threshold=threshold)
     make_folder(out)
     out = out.resolve()
     with locked(out), stop_on_signals() as stop:

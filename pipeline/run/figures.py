@@ -1,5 +1,7 @@
 """The figures of a slide's cells beyond their counts: index, intervals, hotspots, category."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,8 @@ from pipeline.core.bootstrap import block_bootstrap95
 from pipeline.core.category import OWN, SCHEMES, Scheme, categorise, own_scheme
 from pipeline.core.points import POSITIVE, CellPoints
 from pipeline.core.scoring import labelling_index_pct, unweighted_field_mean, wilson95
-from pipeline.io.score import Category, Hotspot, Ki67
+from pipeline.io.calibration import StoredCalibration, read_calibration
+from pipeline.io.score import Calibrated, Category, Hotspot, Ki67
 
 
 def labelling(cells: CellPoints, mpp: tuple[float, float], config: RunConfig) -> Ki67:
@@ -44,6 +47,42 @@ def labelling(cells: CellPoints, mpp: tuple[float, float], config: RunConfig) ->
         ),
         unweighted_field_mean_pct=fields.mean_pct,
         fields=fields.fields,
+    )
+
+
+def stored_calibration(
+    config: RunConfig, *, weights_sha256: str, threshold: float
+) -> StoredCalibration | None:
+    """Read the calibration that the settings name; None where they name none.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or was made for other weights or another threshold.
+    """
+    path = config.score.calibration
+    if not path:
+        return None
+    return read_calibration(Path(path), weights_sha256=weights_sha256, threshold=threshold)
+
+
+def calibrated(
+    cells: CellPoints, ki67: Ki67, calibration: StoredCalibration | None
+) -> Calibrated | None:
+    """Correct the index, beside the counted one, which stays."""
+    index_pct = labelling_index_pct(cells.positive, len(cells))
+    interval = ki67.bootstrap95 or ki67.wilson95
+    if calibration is None or index_pct is None or interval is None:
+        return None
+    # rounded ends, or those of resamples, may leave the index a hair outside
+    low, high = min(interval[0], index_pct), max(interval[1], index_pct)
+    corrected_pct, ends = calibration.apply(index_pct, (low, high))
+    return Calibrated(
+        index_pct=corrected_pct,
+        interval95=ends,
+        calibration=calibration.name,
+        sha256=calibration.sha256,
+        extrapolated=calibration.is_outside(index_pct),
     )
 
 

@@ -14,7 +14,8 @@ from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
 from pipeline.io.staging import settle_all
 from pipeline.run.basis import read_basis, read_model
-from pipeline.run.job import Key, SlideJob, changed_parts, prediction_key, score_key
+from pipeline.run.figures import stored_calibration
+from pipeline.run.job import CellRule, Key, SlideJob, changed_parts, prediction_key, score_key
 from pipeline.run.lock import locked
 from pipeline.run.plan import Plan
 from pipeline.run.region_of_interest import absolute_files, score_files, unused_region_files
@@ -156,6 +157,8 @@ def _planned(
     )
     prediction = prediction_key(job, card, plan.slide.fingerprint)
     _check_prediction(job, plan, mark, prediction, last)
+    threshold = CellRule.of(config, card).threshold
+    stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
     now, after = scoring_part(mark.keys, prediction), score_key(job, card, score_files(job))
     run = mark.run or RunScoring(now, last)
     changed = tuple(changed_parts(now, after))

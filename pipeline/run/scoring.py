@@ -15,7 +15,7 @@ from pipeline.io.roi import Roi
 from pipeline.io.score import AreaMm2, Counts, Density, Piece, QualityUse, RoiUse, ScoreRecord
 from pipeline.run.basis import SlideBasis
 from pipeline.run.failure import provenance
-from pipeline.run.figures import category, hottest, labelling
+from pipeline.run.figures import calibrated, category, hottest, labelling, stored_calibration
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.selection import SlideCells
 
@@ -52,6 +52,10 @@ def score_cells(
     )
     named = scored.roi is not None and scored.roi.names_cells
     ki67 = labelling(cells, plan.slide.mpp, job.config)
+    threshold = CellRule.of(job.config, card).threshold
+    calibration = stored_calibration(
+        job.config, weights_sha256=basis.weights_sha256, threshold=threshold
+    )
     return ScoreRecord(
         slide=plan.slide.identity(job.slide_id),
         status=status,
@@ -61,7 +65,7 @@ def score_cells(
         caveat=card.caveat,
         area_mm2=areas,
         counts=Counts(positive=cells.positive, negative=cells.negative, total=len(cells)),
-        ki67=ki67,
+        ki67=ki67.model_copy(update={"calibrated": calibrated(cells, ki67, calibration)}),
         density=Density(
             positive_per_mm2=cells.positive / analysed_mm2 if analysed_mm2 else None,
             total_per_mm2=len(cells) / analysed_mm2 if analysed_mm2 else None,
@@ -71,7 +75,7 @@ def score_cells(
         # too few cells give no category, however sure their index looks
         category=None if status == "too_few_cells" else category(cells, ki67, job.config.category),
         roi=_roi_use(scored.roi),
-        qc=_quality(basis, found, quality, CellRule.of(job.config, card).threshold),
+        qc=_quality(basis, found, quality, threshold),
         provenance=provenance(job, card, started=scored.started, ended=scored.ended),
     )
 
