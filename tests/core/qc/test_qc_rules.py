@@ -1,0 +1,175 @@
+"""Rules: hysteresis and least area, flags by their limits, stains told apart by their hue."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pipeline.config import QcSettings
+from pipeline.core.frame import PlaneFrame
+from pipeline.core.points import CellPoints
+from pipeline.core.qc.bins import BinLayout
+from pipeline.core.qc.flags import FLAGS, slide_flags
+from pipeline.core.qc.judge import MeasuredSlide, judge
+from pipeline.core.qc.measures import MEASURES
+from pipeline.core.qc.overview import OverviewQuality
+from pipeline.core.qc.rules import REASONS, BinValues, Suspicion, excluded_bins, settled
+
+GOOD = {
+    "tissue": 0.9,
+    "sharpness": 0.5,
+    "detail": 300.0,
+    "density": 0.35,
+    "floor": 0.2,
+    "haematoxylin": 0.25,
+    "brown": 0.05,
+}
+GOOD_SLIDE = {
+    "pink_share": 0.01,
+    "brown_share": 0.05,
+    "haematoxylin_od": 0.25,
+    "floor_od": 0.2,
+    "edge_um": 0.0,
+    "mask_agreement": 0.9,
+    "ink_mm2": 0.0,
+}
+RULES = QcSettings()
+
+
+def values(side: int = 8, **given: float) -> np.ndarray:
+    found = GOOD | given
+    planes = [np.full((side, side), found.get(name, 0.0), np.float32) for name in MEASURES]
+    return np.stack(planes)
+
+
+def slide(measures: np.ndarray, *, ink: bool = False) -> MeasuredSlide:
+    side = measures.shape[1]
+    over = PlaneFrame(0, 0, 16.0, 16.0, 8 * side, 8 * side)
+    tissue = np.ones((8 * side, 8 * side), bool)
+    look = OverviewQuality((255.0, 255.0, 255.0), tissue & ink, 0.0, 1.0)
+    layout = BinLayout(PlaneFrame(0, 0, 1.0, 1.0, 128 * side, 128 * side), 128)
+    return MeasuredSlide(measures, layout, look, tissue, over, 8.0)
+
+
+masks = hnp.arrays(bool, (9, 9))
+
+
+@given(sure=masks, likely=masks, least=st.integers(1, 5))
+def test_only_sure_bins_and_likely_ones_that_touch_are_left_out(
+    sure: np.ndarray, likely: np.ndarray, least: int
+) -> None:
+    found = settled(Suspicion(sure, likely), least_bins=least)
+    assert not (found & ~(sure | likely)).any()
+    if least == 1:
+        assert (found >= sure).all()
+
+
+def test_a_single_noisy_bin_is_kept() -> None:
+    bins = values()
+    bins[MEASURES.index("sharpness"), 3, 3] = 0.1
+    bins[MEASURES.index("floor"), 5, 1] = 3.0
+    found = excluded_bins(BinValues(bins), np.ones((8, 8), np.float32), RULES)
+    assert not any(mask.any() for mask in found.values())
+
+
+@pytest.mark.parametrize(
+    ("reason", "measures"),
+    [
+        ("out_of_focus", {"sharpness": 0.26}),
+        ("pen", {"ink": 0.9}),
+        ("fold", {"floor": 0.6}),
+        ("debris", {"dark": 0.6}),
+        ("pigment", {"granular": 0.05, "brown": 0.06}),
+    ],
+)
+def test_a_group_of_bad_bins_is_left_out_for_its_reason(
+    reason: str, measures: Mapping[str, float]
+) -> None:
+    bins = values()
+    for name, value in measures.items():
+        bins[MEASURES.index(name), 2:5, 2:4] = value
+    found = excluded_bins(BinValues(bins), np.ones((8, 8), np.float32), RULES)
+    expected = np.zeros((8, 8), bool)
+    expected[2:5, 2:4] = True
+    for name in REASONS:
+        assert np.array_equal(found[name], expected if name == reason else ~expected & False)
+
+
+def test_a_reason_that_is_switched_off_excludes_nothing() -> None:
+    bins = values(ink=0.9)
+    rules = QcSettings(exclude=("fold",))
+    assert judge(slide(bins), CellPoints.empty(), rules).area_mm2 == {"fold": 0.0}
+
+
+def test_quality_control_that_is_off_says_nothing() -> None:
+    quality = judge(slide(values(sharpness=0.1)), CellPoints.empty(), QcSettings(enabled=False))
+    assert quality.flags == ()
+    assert not quality.excluded.any()
+
+
+def test_bins_that_were_never_read_are_not_judged() -> None:
+    bins = values()
+    bins[:, :, 5:] = np.nan
+    quality = judge(slide(bins), CellPoints.empty(), RULES)
+    assert quality.flags == ()
+    assert quality.measures["bins"] == 40
+    assert all(np.isfinite(value) for value in quality.measures.values())
+
+
+def test_ink_beside_the_tissue_keeps_cells_of_its_rim_out() -> None:
+    quality = judge(slide(values(), ink=True), CellPoints.empty(), RULES)
+    assert quality.reasons["pen"].all()
+    assert "pen" in quality.flags
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"pink_share": 0.6}, "not_ki67_like"),
+        ({"brown_share": 0.0}, "no_dab"),
+        ({"haematoxylin_od": 0.02}, "no_haematoxylin"),
+        ({"haematoxylin_od": 0.10}, "understained"),
+        ({"haematoxylin_od": 1.40}, "overstained"),
+        ({"floor_od": 1.40}, "overstained"),
+        ({"edge_um": 900.0}, "tissue_at_edge"),
+        ({"mask_agreement": 0.2}, "mask_disagreement"),
+        ({"ink_mm2": 0.4}, "pen"),
+        (
+            {
+                "classical_cells": 900.0,
+                "network_cells": 900.0,
+                "classical_index_pct": 10.0,
+                "network_index_pct": 70.0,
+            },
+            "classical_disagreement",
+        ),
+    ],
+)
+def test_each_flag_is_raised_by_its_own_number(change: dict[str, float], flag: str) -> None:
+    assert slide_flags(GOOD_SLIDE, {}, 10.0, RULES) == ()
+    assert slide_flags(GOOD_SLIDE | change, {}, 10.0, RULES) == (flag,)
+    assert flag in FLAGS
+
+
+def test_a_negative_ki67_slide_is_not_called_an_h_and_e_slide() -> None:
+    flags = slide_flags(GOOD_SLIDE | {"brown_share": 0.0, "pink_share": 0.01}, {}, 10.0, RULES)
+    assert flags == ("no_dab",)
+
+
+def test_few_cells_are_not_compared() -> None:
+    few = {
+        "classical_cells": 20.0,
+        "network_cells": 900.0,
+        "classical_index_pct": 10.0,
+        "network_index_pct": 70.0,
+    }
+    assert slide_flags(GOOD_SLIDE | few, {}, 10.0, RULES) == ()
+
+
+def test_a_slide_without_tissue_has_no_flags() -> None:
+    assert (
+        slide_flags({"edge_um": 0.0, "mask_agreement": 0.0, "ink_mm2": 0.0}, {}, 0.0, RULES) == ()
+    )
