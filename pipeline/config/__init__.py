@@ -1,0 +1,53 @@
+"""Settings of a run: what they are, and how they are read."""
+
+from pipeline.config.reading import (
+    given_settings,
+    known_keys,
+    load_config,
+    overlaid,
+    set_pair,
+    validated,
+)
+from pipeline.config.settings import (
+    MPP_RANGE_UM,
+    STRIDE_PX,
+    CategorySettings,
+    ClusterSettings,
+    HeatmapSettings,
+    HotspotSettings,
+    PredictionSettings,
+    QcReason,
+    QcSettings,
+    RoiSettings,
+    RunConfig,
+    ScoreSettings,
+    Section,
+    SlideSettings,
+    TissueSettings,
+    digest,
+)
+
+__all__ = [
+    "MPP_RANGE_UM",
+    "STRIDE_PX",
+    "CategorySettings",
+    "ClusterSettings",
+    "HeatmapSettings",
+    "HotspotSettings",
+    "PredictionSettings",
+    "QcReason",
+    "QcSettings",
+    "RoiSettings",
+    "RunConfig",
+    "ScoreSettings",
+    "Section",
+    "SlideSettings",
+    "TissueSettings",
+    "digest",
+    "given_settings",
+    "known_keys",
+    "load_config",
+    "overlaid",
+    "set_pair",
+    "validated",
+]
