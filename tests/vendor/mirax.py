@@ -84,7 +84,31 @@ class Data:
         return at, len(blob), number
 
 
-def plan(a):
+class Picture:
+    """Given pixels as the scanned region, in place of the scene; white is glass and not stored."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def tissue(self, x, y, width, height):
+        x, y = np.broadcast_arrays(x, y)
+        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        inside[inside] = (self.pixels[y[inside], x[inside]] < 235).any(-1)
+        return inside
+
+    def render(self, x0, y0, w, h, width, height, seed=0):
+        out = np.full((h, w, 3), 255, np.uint8)
+        top, left, bottom, right = max(y0, 0), max(x0, 0), min(y0 + h, height), min(x0 + w, width)
+        if top < bottom and left < right:
+            out[top - y0 : bottom - y0, left - x0 : right - x0] = self.pixels[top:bottom, left:right]
+        return out
+
+    def thumbnail(self, width, height, longest=512, seed=0):
+        step = max(1, -(-max(width, height) // longest))
+        return np.ascontiguousarray(self.pixels[::step, ::step])
+
+
+def plan(a, source):
     """Grid size, the origin of the region, photo positions (ny, nx, 2), and which photos exist."""
     step = PHOTO - a.overlap
     cols, rows = (max(1, -(-(n - a.overlap) // step)) for n in (a.width, a.height))
@@ -99,11 +123,11 @@ def plan(a):
         for i in range(ox, ox + cols):
             x, y = where[j, i] - origin
             v, u = np.ogrid[y : y + PHOTO : 16, x : x + PHOTO : 16]
-            have[j, i] = scene.tissue(u, v, a.width, a.height).any()
+            have[j, i] = source.tissue(u, v, a.width, a.height).any()
     return nx, ny, origin, np.maximum(where, 0), have
 
 
-def images(a, nx, ny, origin, where, have, data):
+def images(a, source, nx, ny, origin, where, have, data):
     """Encode every stored image; a list of (image index, offset, length, file) for each level.
 
     Works block by block (one block = one image of the lowest level), so memory stays small.
@@ -119,7 +143,7 @@ def images(a, nx, ny, origin, where, have, data):
                 if not have[j, i]:
                     continue
                 x, y = where[j, i] - origin
-                photo = scene.render(x, y, PHOTO, PHOTO, a.width, a.height, a.seed)
+                photo = source.render(x, y, PHOTO, PHOTO, a.width, a.height, a.seed)
                 for k in range(a.levels):
                     if k:
                         photo = scene.half(photo)
@@ -262,22 +286,28 @@ def damage(a, folder, records):
     return {"file": name}
 
 
-def write(argv=None):
-    """Write the slide that the arguments describe; its truth, which tests assert on."""
+def write(argv=None, pixels=None):
+    """Write the slide that the arguments describe; its truth, which tests assert on.
+
+    pixels: uint8 (height, width, 3) to use as the scanned region instead of the scene.
+    """
     a = options(argv)
+    source = scene
+    if pixels is not None:
+        source, (a.height, a.width) = Picture(pixels), pixels.shape[:2]
     folder = a.out[: -len(".mrxs")]
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     slide_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{a.slide_name}/{a.seed}").hex.upper().encode()
-    nx, ny, origin, where, have = plan(a)
+    nx, ny, origin, where, have = plan(a, source)
     data = Data(folder, a.files + 1, slide_id)
     positions = b"".join(
         struct.pack("<Bii", int(have[j, i]), *where[j, i]) for j in range(ny) for i in range(nx)
     )
-    thumb = scene.thumbnail(a.width, a.height, 512, a.seed)
+    thumb = source.thumbnail(a.width, a.height, 512, a.seed)
     pictures = map(scene.jpeg, (scene.overview(thumb), scene.label(a.slide_name), thumb))
     extras = [data.put(0, b) for b in (positions, *pictures)]
-    records = images(a, nx, ny, origin, where, have, data)
+    records = images(a, source, nx, ny, origin, where, have, data)
     for f in data.files:
         f.close()
     index_file(os.path.join(folder, "Index.dat"), slide_id, records, extras)
