@@ -39,13 +39,15 @@ SCHEMA: dict[str, Any] = {
     "flags": None,
     "population": None,
     "caveat": None,
-    "area_mm2": "tissue excluded unreadable analysed",
+    "area_mm2": "tissue excluded unreadable analysed outside_roi",
     "counts": "positive negative total",
-    "ki67": "index_pct wilson95 bootstrap95 unweighted_field_mean_pct fields",
+    "ki67": "index_pct wilson95 bootstrap95 unweighted_field_mean_pct fields calibrated",
     "density": "positive_per_mm2 total_per_mm2",
     "hotspots": None,
     "pieces": None,
     "category": None,
+    "roi": None,
+    "qc": None,
     "provenance": "tool version results_version weights weights_sha256 config_sha256 threshold "
     "engine device dtype started ended research_use_only",
 }
