@@ -31,10 +31,12 @@ def markdown(sections: Sequence[str | Table]) -> str:
             continue
         lines += [f"## {part.title}", ""]
         lines += [part.note, ""] if part.note else []
-        lines.append("| " + " | ".join(map(_cell, part.header)) + " |")
-        lines.append("| --- |" + " ---: |" * (len(part.header) - 1))
-        lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in part.rows]
-        lines.append("")
+        if part.rows:
+            rule = [
+                "---:" if _is_figures(column) else "---" for column in zip(*part.rows, strict=True)
+            ]
+            cells = [part.header, rule, *part.rows]
+            lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in cells] + [""]
     return "\n".join(lines)
 
 
@@ -255,6 +257,10 @@ def _share(share: Share) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _is_figures(column: Sequence[str]) -> bool:
+    return all(text[:1] in set("0123456789+-–") for text in column)
 
 
 def _cell(text: str) -> str:
