@@ -38,9 +38,9 @@ class MarkedArea:
     word: str
 
     def holds(self, xy_qp: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of ``(N, 2)`` points lie inside."""
+        """Which of ``(N, 2)`` points lie inside, the border included as in QuPath."""
         low, high = (self.x0_qp, self.y0_qp), (self.x1_qp, self.y1_qp)
-        return np.asarray(((xy_qp >= low) & (xy_qp < high)).all(axis=1))
+        return np.asarray(((xy_qp >= low) & (xy_qp <= high)).all(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.core.matching import Counts, count_matches, match
 from pipeline.core.points import NEGATIVE, POSITIVE
 from pipeline.errors import AnnotationError
-from pipeline.train.fields import FRAME_PX, UNCLASSED, Field
+from pipeline.train.fields import FRAME_PX, Field
 from pipeline.train.figures import FieldFigures, interval95, rounded, total_figures
 
 MATCH_RADII_UM = (3.125, 1.5625)
@@ -245,8 +245,3 @@ def _field_row(row: FieldFigures) -> dict[str, Any]:
         "true_index_pct": rounded(row.true_index_pct),
         "found_index_pct": rounded(row.found_index_pct),
     }
-
-
-def unclassed(fields: Sequence[Field]) -> bool:
-    """Whether some cell has no class, so that only figures without labels have a meaning."""
-    return any(bool((of.label == UNCLASSED).any()) for of in fields)

@@ -149,3 +149,13 @@ def test_own_class_words_are_told_in_the_settings(tmp_path: Path) -> None:
     (field,) = load(tmp_path, labels={"mitosis": "positive", "debris": "ignore"})
 
     assert field.label.tolist() == [POSITIVE]
+
+
+def test_a_mark_on_the_border_of_a_rectangle_is_inside_as_in_qupath(tmp_path: Path) -> None:
+    write_slide(tmp_path / "s.tif")
+    export(tmp_path, "s.geojson", area(8, 8, 64, 64), point(64, 8, "Positive"))
+
+    (field,) = load(tmp_path)
+
+    assert 55 < field.x_px[0] < 56
+    assert field.y_px[0] == 0

@@ -162,7 +162,9 @@ def _field(
     mpp_um: float,
 ) -> Field:
     rows = np.flatnonzero(area.holds(marked.xy_qp))
-    x_px, y_px = (marked.xy_qp[rows] - corner_qp).T
+    # a mark on the right or lower border belongs to the last pixel
+    last = np.nextafter((image.shape[1], image.shape[0]), 0)
+    x_px, y_px = np.minimum(marked.xy_qp[rows] - corner_qp, last).T
     marks = marks_of(
         [(float(x), float(y), meanings[row]) for x, y, row in zip(x_px, y_px, rows, strict=True)]
     )
