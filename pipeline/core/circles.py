@@ -14,7 +14,7 @@ LADDER_FACTOR = 1.08
 """Ratio of neighbouring radii that the first, binned search tries."""
 DENSITY_UM = 100.0
 """Side of the squares the typical density of cells is taken from."""
-MAX_BINS = 16_000_000
+MAX_BINS = 8_000_000
 """Where cells lie so far apart that more bins were needed, the bins grow."""
 RECOUNTED = 16
 """How many of the best binned circles are recounted cell by cell."""

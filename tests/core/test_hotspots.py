@@ -149,7 +149,7 @@ def test_where_all_cells_are_positive_chance_explains_all() -> None:
 def test_hotspots_lie_in_separate_pieces_far_apart() -> None:
     one = on_eighths(0)
     two = Pattern(
-        np.concatenate([one.x_um, one.x_um + 1e7]),
+        np.concatenate([one.x_um, one.x_um + 1e6]),
         np.tile(one.y_um, 2),
         np.concatenate([one.positive, np.zeros(4000, bool)]),
         10.0,
