@@ -8,7 +8,7 @@ export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # --no-compile below: Python compiles the few modules that are used when they are used
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench screenshots clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into site/"
 	@echo "make bench   time the kernels, then memory per cell"
+	@echo "make screenshots  the pictures of docs/images from the output of make demo (DEMO=FOLDER)"
 	@echo "make clean   remove .venv, caches and built files"
 
 # the real fields for comparison, where they lie beside the checkout as the tests expect them
@@ -37,6 +38,10 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks -o addopts="" --benchmark-only
 	$(BIN)/python benchmarks/finalise_memory.py
+
+DEMO ?= demo
+screenshots: $(VENV)/.test
+	$(BIN)/python -m benchmarks.screenshots $(DEMO) docs/images
 
 clean:
 	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
