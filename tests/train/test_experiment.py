@@ -21,6 +21,7 @@ from pipeline.train.config import SourceConfig
 from pipeline.train.experiment.config import Experiment, load_experiment, merged
 from pipeline.train.experiment.run import RUN_NAME, Run, planned_runs, run_experiment
 from pipeline.train.experiment.table import write_results
+from pipeline.train.scoring import role_fields
 
 CONFIGS = Path(__file__).parents[2] / "workflows" / "configs" / "experiments"
 SHIPPED = sorted(path for path in CONFIGS.glob("*.toml") if not path.name.startswith("base"))
@@ -295,3 +296,18 @@ def test_the_command_prints_the_table(small: tuple[Experiment, Path], tmp_path: 
     wrong = CliRunner().invoke(cli, [*words, "--set", "step=3"])
     assert wrong.exit_code == 2
     assert "did you mean" in wrong.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [("uw_gradient_modules", [50, 50]), ("cross_validation", [12, 12, 13, 19, 18])],
+)
+def test_the_real_folds_hold_out_what_they_say(
+    name: str, images: list[int], ki67_data: Path
+) -> None:
+    experiment = load_experiment(CONFIGS / f"{name}.toml")
+    for fold, count in zip(experiment.folds, images, strict=True):
+        config = experiment.training_config(experiment.variants[0], fold, 1, 1)
+        held_out = role_fields(config, "held_out", data=ki67_data)
+        assert sum(len(fields) for fields in held_out.values()) == count
