@@ -114,4 +114,4 @@ def _edge_px(tissue: Mask, absent: Mask) -> int:
 
 def _agreement(one: Mask, other: Mask) -> float:
     either = np.count_nonzero(one | other)
-    return float(np.count_nonzero(one & other)) / either if either else 1.0
+    return float(np.count_nonzero(one & other) / either) if either else 1.0
