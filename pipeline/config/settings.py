@@ -165,7 +165,7 @@ class QcSettings(Section):
     haematoxylin_none: float = Field(0.08, ge=0, description="nuclei paler: no_haematoxylin")
     haematoxylin_min: float = Field(0.12, ge=0, description="nuclei paler: understained")
     haematoxylin_max: float = Field(1.0, gt=0, description="nuclei denser: overstained")
-    floor_max: float = Field(1.2, gt=0, description="denser between nuclei: overstained")
+    floor_max: float = Field(0.8, gt=0, description="denser between nuclei: overstained")
     edge_um: float = Field(200.0, gt=0, description="tissue along the slide's edge")
     mask_agreement_min: float = Field(0.5, ge=0, le=1, description="of two ways to find tissue")
     classical_points: float = Field(25.0, gt=0, description="between the indices of two methods")
