@@ -46,7 +46,8 @@ class SourceConfig(Section):
     group_size: int = Field(4, gt=0, description="images in a row that stay together (bcdata)")
     split: str | None = Field(None, description="one official part of the set, such as test")
     labels: dict[str, Meaning] = Field(
-        default_factory=dict, description="points, qupath: what further label words stand for"
+        default_factory=dict,
+        description="what the label words of points, qupath, uw, brca_m2c stand for",
     )
     slides: str | None = Field(None, description="qupath: folder of the slides; None: path")
     masks: Literal["instances", "dark", "bright"] = Field(

@@ -143,6 +143,36 @@ def test_matlab_coordinates_count_from_one(tmp_path: Path) -> None:
     assert places(same) == places(field)
 
 
+def test_uw_nuclei_of_a_class_that_is_no_tumour_become_others(tmp_path: Path) -> None:
+    nuclei = np.array([[3.0, 4.0], [9.0, 9.0], [14.0, 5.0]])
+    for root, folder in ((tmp_path / "flat", "annotations"), (tmp_path / "official", None)):
+        image = "images/img1.png" if folder else "Detection/img1/img1.bmp"
+        make_image(root / image)
+        marks = root / (folder or "Detection/img1")
+        classes = root / (folder or "Classification/img1")
+        for place, name, xy in (
+            (marks, "detection", nuclei),
+            (classes, "fibroblast", nuclei[1:2] + 0.2),
+            (classes, "inflammatory", np.empty((0, 0))),
+        ):
+            place.mkdir(parents=True, exist_ok=True)
+            savemat(place / f"img1_{name}.mat", {"detection": xy})
+        labels = {"fibroblast": "other", "inflammatory": "other"}
+        (field,) = load(root, "uw", labels=labels)
+        assert places(field) == [(2.5, 3.5, UNCLASSED), (13.5, 4.5, UNCLASSED)]
+        assert field.other_xy_px.tolist() == [[8.5, 8.5]]
+
+
+def test_brca_m2c_nuclei_of_a_class_that_is_no_tumour_become_others(tmp_path: Path) -> None:
+    name = "TCGA-A7-A0D9-01Z_1_0.99"
+    make_image(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / f"{name}_gt_class_coords.txt").write_text("7 3 1\n9 5 2\n2 2 3\n")
+    (field,) = load(tmp_path, "brca_m2c", labels={"lymphocyte": "other", "stromal": "other"})
+    assert places(field) == [(5.5, 9.5, UNCLASSED)]
+    assert sorted(field.other_xy_px.tolist()) == [[2.5, 2.5], [3.5, 7.5]]
+
+
 def test_brca_m2c_has_y_first_its_split_and_its_patients(tmp_path: Path) -> None:
     names = [f"TCGA-A7-{patient}-01Z_1_0.99" for patient in ("A0D9", "A0DA")]
     for name in names:

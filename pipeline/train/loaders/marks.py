@@ -60,6 +60,14 @@ def cells_of(xy_px: NDArray[np.float64]) -> Marks:
     return Marks(xy_px, np.full(len(xy_px), UNCLASSED, np.uint8), np.empty((0, 2)))
 
 
+def classed_cells(
+    xy_px: NDArray[np.float64], words: Sequence[str], own: Mapping[str, Meaning]
+) -> Marks:
+    """Cells of unknown class, but for those whose word the source gives a meaning of its own."""
+    found = zip(xy_px.tolist(), words, strict=True)
+    return marks_of([(x, y, own.get(word, "cell")) for (x, y), word in found])
+
+
 def meaning_of(word: str, own: Mapping[str, Meaning]) -> Meaning:
     """Tell what a label word stands for.
 

@@ -1,12 +1,13 @@
 """Sets whose annotations are MATLAB files: CRCHistoPhenotypes (UW), PSU and ccRCC Grading."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import matlab
+from scipy.spatial import KDTree
 
 from pipeline.errors import AnnotationError
 from pipeline.train.config import SourceConfig
@@ -19,12 +20,13 @@ from pipeline.train.loaders.images import (
     split_folders,
     without_annotation,
 )
-from pipeline.train.loaders.marks import cells_of
+from pipeline.train.loaders.marks import cells_of, classed_cells
 from pipeline.train.loaders.masks import instance_centroids
 
 MATLAB_CORNER = 0.5
 """MATLAB counts pixels from 1, with centres at whole numbers; our first centre is at 0.5. On the
 real set nuclei are darkest one pixel up and left of where counting from 0 would put them."""
+SAME_MARK_PX = 3.0
 INSTANCE_KEYS = ("inst_map", "instance_map")
 
 
@@ -33,8 +35,12 @@ def load_uw(folder: Path, source: SourceConfig, faults: Faults) -> Iterator[Fiel
 
     Those are ``Detection/imgN/imgN.bmp`` with ``imgN_detection.mat`` beside it. Every nucleus is
     marked, without a class of the index. Patients are not published: an image is a group.
+
+    A source whose ``labels`` name some of the set's classes (``fibroblast = "other"``) gets that
+    meaning for the nuclei in ``imgN_CLASS.mat``; a quarter of the nuclei is in no class.
     """
-    if (folder / "Detection").is_dir():
+    official = (folder / "Detection").is_dir()
+    if official:
         homes = [(home, home) for home in sorted((folder / "Detection").iterdir()) if home.is_dir()]
     else:
         homes = [(folder / "images", folder / "annotations")]
@@ -43,7 +49,9 @@ def load_uw(folder: Path, source: SourceConfig, faults: Faults) -> Iterator[Fiel
         for path in paths:
             with faults.gathered():
                 xy = _table(tables / f"{path.stem}_detection.mat", "detection")
-                yield _uw_field(path, xy - MATLAB_CORNER, source)
+                classes = folder / "Classification" / path.stem if official else tables
+                words = _uw_words(xy, classes / path.stem, source)
+                yield _uw_field(path, xy - MATLAB_CORNER, words, source)
         stored = (
             (table.stem.removesuffix("_detection"), table)
             for table in tables.glob("*_detection.mat")
@@ -85,10 +93,23 @@ def load_ccrcc(folder: Path, source: SourceConfig, faults: Faults) -> Iterator[F
                 yield image_field(path, cells_of(xy), source, group=name, name=name)
 
 
-def _uw_field(path: Path, xy: NDArray[np.float64], source: SourceConfig) -> Field:
+def _uw_field(
+    path: Path, xy: NDArray[np.float64], words: Sequence[str], source: SourceConfig
+) -> Field:
     # a few marks lie on the border and a rounding beyond it
     close = np.where((xy < 0) & (xy > -1), 0.0, xy)
-    return image_field(path, cells_of(close), source, group=path.stem)
+    return image_field(path, classed_cells(close, words, source.labels), source, group=path.stem)
+
+
+def _uw_words(xy: NDArray[np.float64], stem: Path, source: SourceConfig) -> list[str]:
+    """Give the class of each nucleus, of those classes that the source names."""
+    words = np.full(len(xy), "cell", object)
+    for word in source.labels:
+        marked = _table(stem.with_name(f"{stem.name}_{word}.mat"), "detection")
+        if len(marked) and len(xy):
+            # the tables of classes repeat the marks of the table of all nuclei
+            words[KDTree(marked).query(xy)[0] < SAME_MARK_PX] = word
+    return [str(word) for word in words]
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -108,6 +129,8 @@ def _table(path: Path, name: str | None) -> NDArray[np.float64]:
         tables = [key for key, value in stored.items() if np.ndim(value) == 2]
         name = tables[0] if len(tables) == 1 else "detection"
     table = np.asarray(stored.get(name, np.empty(0)))
+    if name in stored and not table.size:  # MATLAB stores no rows as 0 x 0
+        return np.empty((0, 2))
     if table.ndim != 2 or table.shape[1] != 2 or not np.issubdtype(table.dtype, np.number):
         raise AnnotationError(
             f"{path}: no table {name!r} of x, y; it holds {', '.join(stored) or 'nothing'}"
