@@ -1,6 +1,7 @@
 """Small slides, a tiny network with real peaks, and one cluster that the tests share."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,3 +66,22 @@ def reference(
     summary = run_archive([slides], out, configure(scheduler))
     assert [record.outcome for record in summary.records] == ["scored", "scored"]
     return out
+
+
+@pytest.fixture(scope="session")
+def scored_batch(
+    tmp_path_factory: pytest.TempPathFactory, slides: Path, configure: Configure, scheduler: str
+) -> Path:
+    """Two scored slides, one failed one and one that is not finished."""
+    out = tmp_path_factory.mktemp("batch") / "out"
+    broken = tmp_path_factory.mktemp("broken") / "broken.tif"
+    broken.write_bytes(b"II*\x00 no slide")
+    run_archive([slides, broken], out, configure(scheduler))
+    (out / "slides" / "third-00000000" / ".work").mkdir(parents=True)
+    return out
+
+
+@pytest.fixture
+def out(tmp_path: Path, scored_batch: Path) -> Path:
+    """A copy to score again."""
+    return Path(shutil.copytree(scored_batch, tmp_path / "out"))
