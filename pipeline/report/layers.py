@@ -116,6 +116,8 @@ def index_rgba(density: DensityMap) -> NDArray[np.uint8]:
     a_bin = counts.sum() / max(1, np.count_nonzero(counts.sum(axis=0)))
     # a Gaussian of this deviation weighs as many bins as 4 pi times its square
     sigma = float(np.clip((_LOCAL_CELLS / (4 * np.pi * a_bin)) ** 0.5, 1, _MOST_SMOOTH_BINS))
+    # no colour where no cell is near, however widely the index is smoothed
+    near = np.minimum(1.5 * gaussian_filter((counts.sum(axis=0) > 0).astype(np.float64), 0.7), 1.0)
     counts = gaussian_filter(counts, (0, sigma, sigma))
     total = counts.sum(axis=0)
     share = np.divide(counts[0], total, out=np.zeros_like(total), where=total > 0)
@@ -124,7 +126,7 @@ def index_rgba(density: DensityMap) -> NDArray[np.uint8]:
     rgb = [np.interp(place, knots, colours[:, channel]) for channel in range(3)]
     some = total > 0.1 * a_bin
     crowded = float(np.percentile(total[some], 75)) if some.any() else 1.0
-    alpha = np.where(some, 0.9 * np.sqrt(np.minimum(total / crowded, 1.0)), 0.0)
+    alpha = np.where(some, 0.9 * near * np.sqrt(np.minimum(total / crowded, 1.0)), 0.0)
     return np.dstack([*rgb, 255 * alpha]).round().astype(np.uint8)
 
 
