@@ -62,7 +62,9 @@ def test_a_changed_setting_is_named(
     events: list[Event] = []
     changed = configure(scheduler, "prediction.threshold=3.0")
     run_archive([slides / "second.tif"], finished, changed, on_event=events.append)
-    assert reasons(events) == ["computed again: prediction.threshold changed"]
+    told = [event.message for event in events if event.kind == "notice"]
+    assert told == ["second.tif: scored again, not predicted: prediction.threshold changed"]
+    assert reasons(events) == []
     folder = next(finished.glob("slides/second-*"))
     assert read_cells(folder / "cells.parquet").score.min() >= 3.0
 
