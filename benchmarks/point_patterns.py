@@ -77,15 +77,15 @@ def thomas_pattern(
     mm2: float,
     index: float = 0.2,
     high: float = 0.7,
-    low: float = 0.05,
 ) -> Pattern:
     """Draw cells whose positivity is raised about Poisson centres (clusters of sd length / 2).
 
-    The local positivity is ``low + (high - low)(1 - exp(-s))`` with s the summed Gaussian bumps of
-    the centres, 3 at the middle of one; the number of centres makes its mean ``index``.
+    The local positivity is ``low + (high - low)(1 - exp(-s))``, low a quarter of the index and s the
+    summed Gaussian bumps of the centres, 3 at the middle of one; the number of centres makes its
+    mean ``index``.
     """
     tissue = _tissue(rng, mm2)
-    sd, peak = length_um / 2, 3.0
+    sd, peak, low = length_um / 2, 3.0, index / 4
     # one centre lowers E exp(-s) by the integral of 1 - exp(-bump): (E1(peak) + ln peak + gamma)
     reach = 2 * math.pi * sd**2 * (special.exp1(peak) + math.log(peak) + np.euler_gamma)
     per_um2 = -math.log(1 - (index - low) / (high - low)) / reach
