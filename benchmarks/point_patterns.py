@@ -80,9 +80,9 @@ def thomas_pattern(
 ) -> Pattern:
     """Draw cells whose positivity is raised about Poisson centres (clusters of sd length / 2).
 
-    The local positivity is ``low + (high - low)(1 - exp(-s))``, low a quarter of the index and s the
-    summed Gaussian bumps of the centres, 3 at the middle of one; the number of centres makes its
-    mean ``index``.
+    The local positivity is ``low + (high - low)(1 - exp(-s))``, low a quarter of the index and s
+    the summed Gaussian bumps of the centres, 3 at the middle of one; the number of centres makes
+    its mean ``index``.
     """
     tissue = _tissue(rng, mm2)
     sd, peak, low = length_um / 2, 3.0, index / 4
