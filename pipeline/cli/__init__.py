@@ -28,16 +28,16 @@ COMMANDS = {
     ),
     "run": (
         "pipeline.cli.run:run",
-        "Score slides: files, folders and globs in, one folder a slide out.",
+        "Score slides: files, folders and globs in, a folder each out.",
     ),
     "score": (
         "pipeline.cli.score:score",
-        "Score a run again without predicting: threshold, regions of interest, category.",
+        "Score a run again without predicting: threshold, regions.",
     ),
     "report": ("pipeline.cli.report:report", "Build report and QuPath project again."),
     "export": (
         "pipeline.cli.export:export",
-        "Make files for QuPath and other programs again from stored results.",
+        "Make files for QuPath and others again from stored results.",
     ),
     "synth": (
         "pipeline.cli.synth:synth",
@@ -46,7 +46,7 @@ COMMANDS = {
     "evaluate": ("pipeline.cli.evaluate:evaluate", "Score a model on annotated fields."),
     "agree": (
         "pipeline.cli.agree:agree",
-        "Compare a run's indices with manual ones: ICC, Bland-Altman, kappa.",
+        "Compare a run's indices with manual ones.",
     ),
     "calibrate": (
         "pipeline.cli.calibrate:calibrate",
