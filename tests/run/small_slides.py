@@ -22,7 +22,7 @@ def stained_tissue(seed: int, *, width: int = WIDTH, height: int = HEIGHT) -> Pi
     pixels = np.full((height, width, 3), (244, 244, 242), np.int16)
     y, x = np.mgrid[:height, :width]
     inside = ((x / width - 0.5) / 0.36) ** 2 + ((y / height - 0.5) / 0.36) ** 2 < 1
-    pixels[inside] = (214, 196, 206)
+    pixels[inside] = (200, 206, 214)
     for number in range(width * height // 2500):
         centre_x, centre_y = rng.uniform(24, width - 24), rng.uniform(24, height - 24)
         if not inside[int(centre_y), int(centre_x)]:
