@@ -20,7 +20,7 @@ from pipeline.core.qc.bins import BinLayout
 from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
 from pipeline.core.qc.measures import measure_tile
 from pipeline.core.qc.overview import Glass, OverviewQuality
-from pipeline.core.qc.rules import LEAST_TISSUE, BinValues, excluded_bins
+from pipeline.core.qc.rules import LEAST_TISSUE, REASONS, BinValues, excluded_bins
 from pipeline.core.resampling import axis_taps, resample
 from pipeline.io.synthetic import DEMO_RANGES, FIRST_UNSEEN_SEED, TRAINING_RANGES, render_field
 from pipeline.io.synthetic.artefacts import (
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="artefacts of each kind on a sheet")
     parser.add_argument("--kinds", default=",".join(LOCAL_KINDS), help="planted, by commas")
     asked = parser.parse_args()
-    rules = QcSettings()
+    rules = QcSettings(exclude=REASONS)
     pages = {
         "synthetic, demonstration": list(
             sheets(synthetic_fields(range(27), training=False), across=3)

@@ -146,8 +146,8 @@ class QcSettings(Section):
 
     enabled: bool = Field(True, description="false: nothing is left out or flagged")
     exclude: tuple[QcReason, ...] = Field(
-        ("out_of_focus", "pen", "fold", "debris", "pigment"),
-        description="reasons for which bins of 64 um are left out",
+        ("out_of_focus", "pen", "fold", "debris"),
+        description="reasons for which bins of 64 um are left out; pigment is a reason too",
     )
     min_bins: int = Field(3, ge=1, description="smaller groups of suspicious bins are kept")
     flag_area_pct: float = Field(1.0, gt=0, description="of the tissue left out for one reason")
@@ -157,8 +157,8 @@ class QcSettings(Section):
     debris_share: float = Field(0.2, gt=0, le=1, description="of a bin, in large dark structures")
     fold_factor: float = Field(2.0, gt=1, description="times the slide's density between nuclei")
     fold_floor_min: float = Field(0.15, gt=0, description="least density that is multiplied")
-    pigment_share: float = Field(0.03, gt=0, le=1, description="of a bin, brown and no nucleus")
-    pigment_of_brown: float = Field(0.5, ge=0, le=1, description="fine structures among the brown")
+    fold_nuclei_factor: float = Field(1.2, gt=0, description="times the slide's dense nuclei")
+    pigment_share: float = Field(0.045, gt=0, le=1, description="of a bin, brown and no nucleus")
     ink_mm2: float = Field(0.05, gt=0, description="ink on the overview that raises pen")
     pink_share_max: float = Field(0.2, gt=0, le=1, description="more eosin-like: not_ki67_like")
     brown_share_min: float = Field(0.0005, ge=0, description="less of the tissue: no_dab")

@@ -1,6 +1,7 @@
 """Planted artefacts are found, in synthetic and in real fields; clean fields are left alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from pipeline.core.points import CellPoints
 from pipeline.core.qc.bins import BinLayout
 from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
 from pipeline.core.qc.measures import measure_tile
-from pipeline.core.qc.overview import OverviewQuality
+from pipeline.core.qc.overview import OverviewQuality, look_over
+from pipeline.core.qc.rules import REASONS as REASONS_OF_BINS
+from pipeline.core.tissue import detect_tissue
 from pipeline.errors import ConfigError, OutputError
 from pipeline.io.quality import read_quality, write_quality
 from pipeline.io.quality_picture import write_quality_picture
@@ -51,6 +54,8 @@ STAINS = {
     "no_haematoxylin": {"no_haematoxylin"},
     "h_and_e": {"not_ki67_like"},
 }
+
+EVERY_REASON = QcSettings(exclude=REASONS_OF_BINS)
 
 Rgb = NDArray[np.uint8]
 
@@ -100,7 +105,18 @@ def measured(image: Rgb) -> MeasuredSlide:
 
 
 def quality_of(image: Rgb) -> Quality:
-    return judge(measured(image), CellPoints.empty(), QcSettings())
+    return judge(measured(image), CellPoints.empty(), EVERY_REASON)
+
+
+def look_at(image: Rgb) -> MeasuredSlide:
+    """Measure a slide with glass as the program does, its overview included."""
+    rows = image.astype(np.float64).reshape(SIDE // 16, 16, SIDE // 16, 16, 3)
+    overview = rows.mean(axis=(1, 3)).round().astype(np.uint8)
+    tissue = detect_tissue(overview, um_per_px=8.0, min_piece_mm2=0.01).mask
+    look = look_over(overview, tissue, np.zeros_like(tissue), 8.0)
+    whole = measured(image)
+    values = measure_tile(image, bin_px=BIN_PX, mpp_um=MPP_UM, glass=look.glass)
+    return replace(whole, values=values, overview=look, tissue=tissue)
 
 
 def planted(image: Rgb, artefact: Artefact) -> Rgb:
@@ -121,7 +137,7 @@ def recall_and_spill(image: Rgb, kind: str) -> tuple[float, float]:
     return float(wanted[covered].mean()), float(quality.excluded[::step, ::step][share == 0].mean())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LOCAL_KINDS if kind != "pigment"])
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
 def test_artefacts_in_synthetic_tissue_are_found_and_nothing_beside_them(
     kind: str, synthetic: Rgb
 ) -> None:
@@ -130,10 +146,10 @@ def test_artefacts_in_synthetic_tissue_are_found_and_nothing_beside_them(
     assert spill <= 0.05
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LOCAL_KINDS if kind != "pigment"])
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
 def test_artefacts_in_real_tissue_are_found_and_nothing_beside_them(kind: str, real: Rgb) -> None:
     recall, spill = recall_and_spill(real, kind)
-    assert recall >= 0.7
+    assert recall >= (0.5 if kind == "pigment" else 0.7)
     assert spill <= 0.05
 
 
@@ -141,6 +157,18 @@ def test_clean_synthetic_tissue_is_left_alone(synthetic: Rgb) -> None:
     quality = quality_of(synthetic)
     assert quality.flags == ()
     assert not quality.excluded.any()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6])
+def test_a_clean_slide_is_left_alone_whatever_its_index(share: float) -> None:
+    seed = FIRST_UNSEEN_SEED + 20 + round(100 * share)
+    made = SyntheticSlide(seed, 2048, 2048, positive_share=share, coverage=0.5, pieces=1)
+    quality = judge(
+        look_at(halved(made.pixels(0, 0, 2048, 2048))), CellPoints.empty(), EVERY_REASON
+    )
+    assert quality.flags == ()
+    assert not quality.excluded.any()
+    assert quality.measures["bins"] > 20
 
 
 def test_clean_real_tissue_is_left_alone(real: Rgb) -> None:

@@ -31,7 +31,6 @@ _OF_REASON = {
     "pen": "pen",
     "fold": "fold",
     "debris": "debris",
-    "pigment": "pigment",
 }
 
 
@@ -90,6 +89,9 @@ def slide_flags(
     for flag, reason in _OF_REASON.items():
         if 100 * area_mm2.get(reason, 0.0) >= rules.flag_area_pct * tissue_mm2:
             raised.add(flag)
+    # it is told of even where it is not left out
+    if 100 * measures["pigment_mm2"] >= rules.flag_area_pct * tissue_mm2:
+        raised.add("pigment")
     if measures["ink_mm2"] >= rules.ink_mm2 and "pen" in rules.exclude:
         raised.add("pen")
     if measures["edge_um"] >= rules.edge_um:

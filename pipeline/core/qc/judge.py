@@ -13,7 +13,7 @@ from pipeline.core.qc.bins import BinLayout
 from pipeline.core.qc.flags import slide_flags, slide_measures
 from pipeline.core.qc.measures import F32, Mask
 from pipeline.core.qc.overview import OverviewQuality
-from pipeline.core.qc.rules import BinValues, excluded_bins
+from pipeline.core.qc.rules import BinValues, suspected_bins
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +76,10 @@ def judge(slide: MeasuredSlide, cells: CellPoints, rules: QcSettings) -> Quality
         return Quality(np.zeros_like(slide.tissue), {}, (), {}, {})
     bins = BinValues(slide.values)
     share = slide.layout.share(slide.tissue, slide.over)
-    left_out = excluded_bins(bins, share, rules)
+    suspected = suspected_bins(bins, share, rules)
+    left_out: dict[str, Mask] = {
+        name: mask for name, mask in suspected.items() if name in rules.exclude
+    }
     reasons = {name: slide.layout.spread(mask, slide.over) for name, mask in left_out.items()}
     if "pen" in reasons:
         reasons["pen"] = reasons["pen"] | slide.overview.ink
@@ -88,6 +91,7 @@ def judge(slide: MeasuredSlide, cells: CellPoints, rules: QcSettings) -> Quality
         name: float(np.count_nonzero(mask & slide.tissue)) * px_mm2
         for name, mask in reasons.items()
     }
+    pigment = slide.layout.spread(suspected["pigment"], slide.over)
     kept = bins.measured & ~_any(left_out, bins.measured)
     tissue_mm2 = float(np.count_nonzero(slide.tissue)) * px_mm2
     positive, negative = counted_by_label(slide.layout, cells)
@@ -95,6 +99,7 @@ def judge(slide: MeasuredSlide, cells: CellPoints, rules: QcSettings) -> Quality
         "edge_um": slide.overview.edge_um,
         "mask_agreement": slide.overview.mask_agreement,
         "ink_mm2": float(np.count_nonzero(slide.overview.ink)) * px_mm2,
+        "pigment_mm2": float(np.count_nonzero(pigment & slide.tissue)) * px_mm2,
     }
     flags = slide_flags(measures, area_mm2, tissue_mm2, rules)
     return Quality(excluded, reasons, flags, measures, area_mm2)

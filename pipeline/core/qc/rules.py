@@ -16,6 +16,14 @@ REASONS = ("out_of_focus", "pen", "fold", "debris", "pigment")
 EIGHT = np.ones((3, 3), bool)
 LEAST_TISSUE = 0.2
 """Bins with less tissue are judged by none of the rules but those of ink and dirt."""
+HALF_TISSUE = 0.5
+"""Bins with less tissue start no area out of focus: the border of tissue is thin and smooth."""
+FOLD_LENGTH_BINS = 4
+"""A fold is at least so long, 256 um."""
+FOLD_WIDTH_BINS = 4
+"""A fold is on average no wider; layers of an epithelium and lymph follicles are."""
+FOLD_SURE_SHARE = 0.25
+"""Of a fold's bins; dense tissue of one layer has a dark nucleus only here and there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +61,12 @@ def excluded_bins(bins: BinValues, share: F32, rules: QcSettings) -> Mapping[str
     share
         ``(rows, cols)``: share of each bin that the tissue mask holds.
     """
+    found = suspected_bins(bins, share, rules)
+    return {reason: found[reason] for reason in REASONS if reason in rules.exclude}
+
+
+def suspected_bins(bins: BinValues, share: F32, rules: QcSettings) -> Mapping[str, Mask]:
+    """Bins that show an artefact, for every reason there is."""
     suspicions = {
         "out_of_focus": _out_of_focus(bins, rules),
         "pen": _above(bins["ink"], rules.pen_share, 0.3 * rules.pen_share),
@@ -60,11 +74,9 @@ def excluded_bins(bins: BinValues, share: F32, rules: QcSettings) -> Mapping[str
         "debris": _above(bins["dark"], rules.debris_share, 0.25 * rules.debris_share),
         "pigment": _pigment(bins, rules),
     }
-    return {
-        reason: settled(suspicions[reason], least_bins=rules.min_bins)
-        for reason in REASONS
-        if reason in rules.exclude
-    }
+    found = {reason: settled(suspicions[reason], least_bins=rules.min_bins) for reason in REASONS}
+    found["fold"] = folds(found["fold"], suspicions["fold"].sure)
+    return found
 
 
 def settled(suspicion: Suspicion, *, least_bins: int) -> Mask:
@@ -80,6 +92,22 @@ def settled(suspicion: Suspicion, *, least_bins: int) -> Mask:
     return np.asarray(large[labels])
 
 
+def folds(mask: Mask, sure: Mask) -> Mask:
+    """Groups of bins that are long and thin and surely dense in a good part."""
+    labels, number = ndimage.label(mask, structure=EIGHT)
+    keep = np.zeros(number + 1, bool)
+    for group, place in enumerate(ndimage.find_objects(labels), start=1):
+        length = max(part.stop - part.start for part in place)
+        inside = labels[place] == group
+        count = np.count_nonzero(inside)
+        keep[group] = (
+            length >= FOLD_LENGTH_BINS
+            and count <= FOLD_WIDTH_BINS * length
+            and np.count_nonzero(inside & sure[place]) >= FOLD_SURE_SHARE * count
+        )
+    return np.asarray(keep[labels])
+
+
 def normal_floor(bins: BinValues, share: F32) -> float:
     """Density between nuclei that most of the slide's tissue has; 0 without tissue."""
     tissue = bins.measured & (share > 0.5)
@@ -90,22 +118,34 @@ def _out_of_focus(bins: BinValues, rules: QcSettings) -> Suspicion:
     tissue = bins["tissue"] > LEAST_TISSUE
     sharpness, detail = bins["sharpness"], bins["detail"]
     seen = detail > rules.detail_min
-    sure = tissue & seen & (sharpness < rules.sharpness_min)
+    within = bins["tissue"] > HALF_TISSUE
+    sure = within & seen & (sharpness < rules.sharpness_min)
     # where nothing is seen sharpness is of noise: such a bin goes with its neighbours
     likely = tissue & ((sharpness < 1.06 * rules.sharpness_min) | ~seen)
     return Suspicion(sure, likely)
 
 
 def _fold(bins: BinValues, share: F32, rules: QcSettings) -> Suspicion:
+    """Two or three layers are denser between nuclei and in nuclei; packed cells only between."""
     normal = max(normal_floor(bins, share), rules.fold_floor_min)
-    return _above(bins["floor"], rules.fold_factor * normal, 0.7 * rules.fold_factor * normal)
+    dense = _above(bins["floor"], rules.fold_factor * normal, 0.7 * rules.fold_factor * normal)
+    usual = _usual_nuclei(bins, share)
+    nuclei = bins["haematoxylin"]
+    return Suspicion(
+        np.asarray(dense.sure & (nuclei >= rules.fold_nuclei_factor * usual)),
+        np.asarray(dense.likely & (nuclei >= 0.8 * rules.fold_nuclei_factor * usual)),
+    )
+
+
+def _usual_nuclei(bins: BinValues, share: F32) -> float:
+    """Density of nuclei where the slide has many of them; 0 without tissue."""
+    tissue = bins.measured & (share > 0.5)
+    return float(np.percentile(bins["haematoxylin"][tissue], 75)) if tissue.any() else 0.0
 
 
 def _pigment(bins: BinValues, rules: QcSettings) -> Suspicion:
-    brown = np.maximum(bins["brown"], np.float32(1e-6))
-    fine = bins["granular"]
-    not_nuclei = np.where(fine > rules.pigment_of_brown * brown, fine, 0) + bins["slab"]
-    return _above(not_nuclei.astype(np.float32), rules.pigment_share, 0.5 * rules.pigment_share)
+    not_nuclei = bins["granular"] + bins["slab"]
+    return _above(not_nuclei, rules.pigment_share, 0.7 * rules.pigment_share)
 
 
 def _above(value: NDArray[np.float32], sure: float, likely: float) -> Suspicion:

@@ -16,7 +16,14 @@ from pipeline.core.qc.flags import FLAGS, slide_flags
 from pipeline.core.qc.judge import MeasuredSlide, judge
 from pipeline.core.qc.measures import MEASURES
 from pipeline.core.qc.overview import OverviewQuality
-from pipeline.core.qc.rules import REASONS, BinValues, Suspicion, excluded_bins, settled
+from pipeline.core.qc.rules import (
+    REASONS,
+    BinValues,
+    Suspicion,
+    excluded_bins,
+    settled,
+    suspected_bins,
+)
 
 GOOD = {
     "tissue": 0.9,
@@ -35,6 +42,7 @@ GOOD_SLIDE = {
     "edge_um": 0.0,
     "mask_agreement": 0.9,
     "ink_mm2": 0.0,
+    "pigment_mm2": 0.0,
 }
 RULES = QcSettings()
 
@@ -80,9 +88,9 @@ def test_a_single_noisy_bin_is_kept() -> None:
     [
         ("out_of_focus", {"sharpness": 0.26}),
         ("pen", {"ink": 0.9}),
-        ("fold", {"floor": 0.6}),
+        ("fold", {"floor": 0.6, "haematoxylin": 0.4}),
         ("debris", {"dark": 0.6}),
-        ("pigment", {"granular": 0.05, "brown": 0.06}),
+        ("pigment", {"granular": 0.06, "brown": 0.3}),
     ],
 )
 def test_a_group_of_bad_bins_is_left_out_for_its_reason(
@@ -90,12 +98,56 @@ def test_a_group_of_bad_bins_is_left_out_for_its_reason(
 ) -> None:
     bins = values()
     for name, value in measures.items():
-        bins[MEASURES.index(name), 2:5, 2:4] = value
-    found = excluded_bins(BinValues(bins), np.ones((8, 8), np.float32), RULES)
+        bins[MEASURES.index(name), 2:6, 2:4] = value
+    found = suspected_bins(BinValues(bins), np.ones((8, 8), np.float32), RULES)
     expected = np.zeros((8, 8), bool)
-    expected[2:5, 2:4] = True
+    expected[2:6, 2:4] = True
     for name in REASONS:
         assert np.array_equal(found[name], expected if name == reason else ~expected & False)
+
+
+def fold_like(rows: slice, cols: slice, **measures: float) -> bool:
+    bins = values(16)
+    for name, value in measures.items():
+        bins[MEASURES.index(name), rows, cols] = value
+    found = suspected_bins(BinValues(bins), np.ones((16, 16), np.float32), RULES)
+    return bool(found["fold"].any())
+
+
+def test_packed_cells_of_one_layer_are_no_fold() -> None:
+    line = slice(2, 10), slice(3, 5)
+    assert fold_like(*line, floor=0.6, haematoxylin=0.4)
+    assert not fold_like(*line, floor=0.6, haematoxylin=0.27)
+
+
+def test_a_dense_field_is_no_fold() -> None:
+    assert fold_like(slice(2, 10), slice(3, 5), floor=0.6, haematoxylin=0.4)
+    assert not fold_like(slice(2, 10), slice(3, 9), floor=0.6, haematoxylin=0.4)
+    assert not fold_like(slice(2, 5), slice(3, 5), floor=0.6, haematoxylin=0.4)
+
+
+def test_dense_tissue_with_a_dark_nucleus_here_and_there_is_no_fold() -> None:
+    bins = values(16)
+    bins[MEASURES.index("floor"), 2:12, 3:5] = 0.6
+    bins[MEASURES.index("haematoxylin"), 2:12, 3:5] = 0.26
+    bins[MEASURES.index("haematoxylin"), 4, 3:5] = 0.4
+    found = suspected_bins(BinValues(bins), np.ones((16, 16), np.float32), RULES)
+    assert not found["fold"].any()
+
+
+def test_the_thin_border_of_tissue_alone_is_not_out_of_focus() -> None:
+    bins = values(sharpness=0.2, tissue=0.4)
+    found = excluded_bins(BinValues(bins), np.ones((8, 8), np.float32), RULES)
+    assert not found["out_of_focus"].any()
+
+
+def test_pigment_is_told_of_and_left_out_only_on_request() -> None:
+    bins = values(granular=0.1)
+    quality = judge(slide(bins), CellPoints.empty(), RULES)
+    assert quality.flags == ("pigment",)
+    assert not quality.excluded.any()
+    asked = judge(slide(bins), CellPoints.empty(), QcSettings(exclude=("pigment",)))
+    assert asked.excluded.all()
 
 
 def test_a_reason_that_is_switched_off_excludes_nothing() -> None:
@@ -137,6 +189,7 @@ def test_ink_beside_the_tissue_keeps_cells_of_its_rim_out() -> None:
         ({"edge_um": 900.0}, "tissue_at_edge"),
         ({"mask_agreement": 0.2}, "mask_disagreement"),
         ({"ink_mm2": 0.4}, "pen"),
+        ({"pigment_mm2": 0.4}, "pigment"),
         (
             {
                 "classical_cells": 900.0,
@@ -170,6 +223,4 @@ def test_few_cells_are_not_compared() -> None:
 
 
 def test_a_slide_without_tissue_has_no_flags() -> None:
-    assert (
-        slide_flags({"edge_um": 0.0, "mask_agreement": 0.0, "ink_mm2": 0.0}, {}, 0.0, RULES) == ()
-    )
+    assert slide_flags({"edge_um": 0.0, "mask_agreement": 0.0}, {}, 0.0, RULES) == ()
