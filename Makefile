@@ -17,7 +17,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into site/"
 	@echo "make bench   time the kernels, then memory per cell"
-	@echo "make screenshots  the pictures of docs/images from the output of make demo (DEMO=FOLDER)"
+	@echo "make screenshots  the pictures of docs/images: the demo, and a slide with artefacts (DEMO=FOLDER)"
 	@echo "make clean   remove .venv, caches and built files"
 
 # the real fields for comparison, where they lie beside the checkout as the tests expect them
@@ -41,7 +41,10 @@ bench: $(VENV)/.test
 
 DEMO ?= demo
 screenshots: $(VENV)/.test
-	$(BIN)/python -m benchmarks.screenshots $(DEMO) docs/images
+	$(BIN)/ki67 demo --out $(DEMO)
+	$(BIN)/ki67 synth $(DEMO)/artefacts.tif --width 6000 --height 6000 --seed 3 --artefacts local
+	$(BIN)/ki67 run $(DEMO)/artefacts.tif --out $(DEMO)/artefacts
+	$(BIN)/python -m benchmarks.screenshots $(DEMO) docs/images --artefacts $(DEMO)/artefacts
 
 clean:
 	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

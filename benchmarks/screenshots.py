@@ -1,6 +1,6 @@
 """The documentation's pictures from a demo's output: report, overlay, heatmap, quality (a script).
 
-``python -m benchmarks.screenshots demo docs/images``. What the output does not hold is left out.
+``python -m benchmarks.screenshots demo docs/images --artefacts OUT``. What is missing is left out.
 """
 
 import argparse
@@ -21,14 +21,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="of `ki67 demo --out`")
     parser.add_argument("images", type=Path, help="folder of the pictures")
+    parser.add_argument("--artefacts", type=Path, help="output of a slide with artefacts")
     options = parser.parse_args()
     options.images.mkdir(parents=True, exist_ok=True)
-    largest = max(read_scores(options.out), key=lambda score: score.counts.total or 0)
-    folder = options.out / "slides" / largest.slide.id
-    for name in ("overlay", "qc"):
-        if (folder / f"{name}.jpg").exists():
-            with Image.open(folder / f"{name}.jpg") as picture:
-                keep(picture.convert("RGB"), options.images / f"demo_{name}.jpg")
+    largest = largest_slide(options.out)
+    keep_file(options.out / "slides" / largest / "overlay.jpg", options.images / "demo_overlay.jpg")
+    damaged = options.artefacts and largest_slide(options.artefacts)
+    if damaged:
+        keep_file(options.artefacts / "slides" / damaged / "qc.jpg", options.images / "quality.jpg")
     browser = find_browser()
     if browser is None:
         print("no Chromium or Chrome is installed: no picture of the report")
@@ -38,12 +38,29 @@ def main() -> None:
         with open_browser(browser, width=SIDE_PX, height=1000, scheme=scheme) as watched:
             watched.page.goto(page.as_uri())
             shot(watched.page.screenshot(), options.images / file)
-            card = watched.page.locator(f'[id="slide-{largest.slide.id}"]')
+            card = watched.page.locator(f'[id="slide-{largest}"]')
             if scheme == "light":
                 shot(card.screenshot(), options.images / "report_card.jpg")
                 layers = card.locator(".stage").first
                 if card.locator(".l-index").count():
                     shot(layers.screenshot(), options.images / "report_heatmap.jpg")
+    if damaged:
+        with open_browser(browser, width=SIDE_PX, height=1000, scheme="light") as watched:
+            watched.page.goto(write_report(options.artefacts).as_uri())
+            card = watched.page.locator(f'[id="slide-{damaged}"]')
+            shot(card.screenshot(), options.images / "report_quality.jpg")
+
+
+def largest_slide(out: Path) -> str:
+    """Name the slide of most cells."""
+    return max(read_scores(out), key=lambda score: score.counts.total or 0).slide.id
+
+
+def keep_file(source: Path, target: Path) -> None:
+    """Keep a picture of an output, if there is one."""
+    if source.exists():
+        with Image.open(source) as picture:
+            keep(picture.convert("RGB"), target)
 
 
 def shot(png: bytes, path: Path) -> None:

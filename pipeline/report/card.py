@@ -57,7 +57,7 @@ class Budget:
 
     @classmethod
     def for_slides(cls, slides: int) -> "Budget":
-        """Keep a card below 300 kB, and a page of a hundred cards below 16 MB."""
+        """Keep a card below 300 kB, and a page of a hundred cards at 16 MB."""
         if slides <= 25:
             most = {"hotspot": 3, "dense": 3, "random": 4, "uncertain": 4}
             return cls(1000, 85_000, 400, 16_000, 256, 7_000, most)
