@@ -52,9 +52,7 @@ def score(
     from pipeline.run.rescoring import ScoreRequest, rescore_archive
 
     if no_roi and (roi is not None or roi_required):
-        raise click.UsageError(
-            "--no-roi does without regions: leave --roi and --roi-required out"
-        )
+        raise click.UsageError("--no-roi does without regions: leave --roi and --roi-required out")
     changes = given_settings(config_file, pairs)
     changes = overlaid(changes, _flags(roi, threshold, required=roi_required, none=no_roi))
     ended, notices = rescore_archive(

@@ -169,8 +169,8 @@ def _is_part(name: str, stem: str) -> bool:
 
 
 def _rounded_scores(points: CellPoints, rows: slice) -> NDArray[np.float64]:
-    thousandths: NDArray[np.float64] = np.round(points.score[rows].astype(np.float64), 3) + 0.0
-    return thousandths
+    thousandths = np.round(points.score[rows].astype(np.float64), 3) + 0.0
+    return np.asarray(thousandths, np.float64)
 
 
 def _texts(values: NDArray[np.float64] | NDArray[np.uint8]) -> pa.Array:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -14,7 +15,7 @@ from pipeline.core.reliability import Estimate
 INK, QUIET, LINE = "#1d2733", "#5d6b7a", "#c3ccd6"
 FIRST, SECOND = "#0072b2", "#d55e00"  # of Okabe and Ito: told apart with any colour vision
 DOTS_PER_INCH = 120
-PLAIN_TEXT = {"text.parse_math": False}
+PLAIN_TEXT: Any = {"text.parse_math": False}
 """A dollar sign in a reader's name is a dollar sign."""
 
 
@@ -41,12 +42,15 @@ def draw_coefficients(comparisons: Sequence[Comparison]) -> bytes:
 def _coefficients(axes: Axes, shown: Sequence[Comparison], machine: str) -> None:
     lowest = 0.0
     for place, one in enumerate(shown):
+        value = one.icc_agreement.value
+        if value is None:
+            continue
         colour = FIRST if one.first == machine else SECOND
         interval = one.icc_agreement.interval95
         if interval:
             axes.plot(interval, [place, place], color=colour, linewidth=2.4)
             lowest = min(lowest, interval[0])
-        axes.plot([one.icc_agreement.value], [place], "o", color=colour, markersize=7)
+        axes.plot([value], [place], "o", color=colour, markersize=7)
     axes.set_yticks(range(len(shown)), [f"{one.first} – {one.second}" for one in shown])
     axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
     axes.set_xlim(max(-1.0, lowest) - 0.02, 1.02)

@@ -200,7 +200,9 @@ def test_the_constants_change_the_map_as_the_formula_says() -> None:
 
 
 def test_an_images_own_max_dt_is_its_emptiest_place_and_at_least_1() -> None:
-    assert image_max_dt_px(np.array([0.5]), np.array([0.5]), (513, 513)) == pytest.approx(512 * 2**0.5)
+    assert image_max_dt_px(np.array([0.5]), np.array([0.5]), (513, 513)) == pytest.approx(
+        512 * 2**0.5
+    )
     y, x = np.mgrid[0:6, 0:7] + 0.5
     assert image_max_dt_px(x.ravel(), y.ravel(), (6, 7)) == 1.0
     assert image_max_dt_px(np.empty(0), np.empty(0), (6, 7)) is None

@@ -100,7 +100,9 @@ class Picture:
         out = np.full((h, w, 3), 255, np.uint8)
         top, left, bottom, right = max(y0, 0), max(x0, 0), min(y0 + h, height), min(x0 + w, width)
         if top < bottom and left < right:
-            out[top - y0 : bottom - y0, left - x0 : right - x0] = self.pixels[top:bottom, left:right]
+            out[top - y0 : bottom - y0, left - x0 : right - x0] = self.pixels[
+                top:bottom, left:right
+            ]
         return out
 
     def thumbnail(self, width, height, longest=512, seed=0):
