@@ -156,7 +156,7 @@ class QcSettings(Section):
     pen_share: float = Field(0.7, gt=0, le=1, description="of a bin, of the colour of ink")
     debris_share: float = Field(0.2, gt=0, le=1, description="of a bin, in large dark structures")
     fold_factor: float = Field(2.0, gt=1, description="times the slide's density between nuclei")
-    fold_floor_min: float = Field(0.15, gt=0, description="least density that is multiplied")
+    fold_floor_min: float = Field(0.12, gt=0, description="least density that is multiplied")
     fold_nuclei_factor: float = Field(1.2, gt=0, description="times the slide's dense nuclei")
     pigment_share: float = Field(0.045, gt=0, le=1, description="of a bin, brown and no nucleus")
     ink_mm2: float = Field(0.05, gt=0, description="ink on the overview that raises pen")

@@ -18,6 +18,8 @@ LEAST_TISSUE = 0.2
 """Bins with less tissue are judged by none of the rules but those of ink and dirt."""
 HALF_TISSUE = 0.5
 """Bins with less tissue start no area out of focus: the border of tissue is thin and smooth."""
+MOST_INK = 0.2
+"""Share of ink from which a bin says nothing of the tissue's density."""
 FOLD_LENGTH_BINS = 4
 """A fold is at least so long, 256 um."""
 FOLD_WIDTH_BINS = 4
@@ -110,7 +112,7 @@ def folds(mask: Mask, sure: Mask) -> Mask:
 
 def normal_floor(bins: BinValues, share: F32) -> float:
     """Density between nuclei that most of the slide's tissue has; 0 without tissue."""
-    tissue = bins.measured & (share > 0.5)
+    tissue = _plain(bins, share)
     return float(np.median(bins["floor"][tissue])) if tissue.any() else 0.0
 
 
@@ -131,15 +133,21 @@ def _fold(bins: BinValues, share: F32, rules: QcSettings) -> Suspicion:
     dense = _above(bins["floor"], rules.fold_factor * normal, 0.7 * rules.fold_factor * normal)
     usual = _usual_nuclei(bins, share)
     nuclei = bins["haematoxylin"]
+    clear = bins["ink"] <= MOST_INK
     return Suspicion(
-        np.asarray(dense.sure & (nuclei >= rules.fold_nuclei_factor * usual)),
-        np.asarray(dense.likely & (nuclei >= 0.8 * rules.fold_nuclei_factor * usual)),
+        np.asarray(clear & dense.sure & (nuclei >= rules.fold_nuclei_factor * usual)),
+        np.asarray(clear & dense.likely & (nuclei >= 0.8 * rules.fold_nuclei_factor * usual)),
     )
+
+
+def _plain(bins: BinValues, share: F32) -> Mask:
+    """Bins of tissue with next to no ink, whose density is the tissue's own."""
+    return np.asarray(bins.measured & (share > 0.5) & (bins["ink"] <= MOST_INK))
 
 
 def _usual_nuclei(bins: BinValues, share: F32) -> float:
     """Density of nuclei where the slide has many of them; 0 without tissue."""
-    tissue = bins.measured & (share > 0.5)
+    tissue = _plain(bins, share)
     return float(np.percentile(bins["haematoxylin"][tissue], 75)) if tissue.any() else 0.0
 
 

@@ -126,6 +126,18 @@ def test_a_dense_field_is_no_fold() -> None:
     assert not fold_like(slice(2, 5), slice(3, 5), floor=0.6, haematoxylin=0.4)
 
 
+def test_ink_is_no_fold_and_hides_none() -> None:
+    bins = values(16)
+    for name, value in {"floor": 2.0, "haematoxylin": 1.0, "ink": 0.9}.items():
+        bins[MEASURES.index(name), 8:] = value
+    for name, value in {"floor": 0.6, "haematoxylin": 0.4}.items():
+        bins[MEASURES.index(name), 2:10, 3:5] = value
+    bins[MEASURES.index("ink"), 2:8] = 0.0
+    found = suspected_bins(BinValues(bins), np.ones((16, 16), np.float32), RULES)["fold"]
+    assert found[2:8, 3:5].all()
+    assert not found[8:, 5:].any()
+
+
 def test_dense_tissue_with_a_dark_nucleus_here_and_there_is_no_fold() -> None:
     bins = values(16)
     bins[MEASURES.index("floor"), 2:12, 3:5] = 0.6
