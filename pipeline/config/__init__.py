@@ -1,5 +1,11 @@
 """Settings of a run: what they are, and how they are read."""
 
+from pipeline.config.cluster import (
+    ClusterKind,
+    ClusterSettings,
+    KubernetesSettings,
+    SlurmSettings,
+)
 from pipeline.config.reading import (
     given_settings,
     known_keys,
@@ -8,11 +14,11 @@ from pipeline.config.reading import (
     set_pair,
     validated,
 )
+from pipeline.config.section import Section
 from pipeline.config.settings import (
     MPP_RANGE_UM,
     STRIDE_PX,
     CategorySettings,
-    ClusterSettings,
     HeatmapSettings,
     HotspotSettings,
     PredictionSettings,
@@ -21,7 +27,6 @@ from pipeline.config.settings import (
     RoiSettings,
     RunConfig,
     ScoreSettings,
-    Section,
     SlideSettings,
     TissueSettings,
     digest,
@@ -31,9 +36,11 @@ __all__ = [
     "MPP_RANGE_UM",
     "STRIDE_PX",
     "CategorySettings",
+    "ClusterKind",
     "ClusterSettings",
     "HeatmapSettings",
     "HotspotSettings",
+    "KubernetesSettings",
     "PredictionSettings",
     "QcReason",
     "QcSettings",
@@ -42,6 +49,7 @@ __all__ = [
     "ScoreSettings",
     "Section",
     "SlideSettings",
+    "SlurmSettings",
     "TissueSettings",
     "digest",
     "given_settings",

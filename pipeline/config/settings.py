@@ -5,7 +5,10 @@ import json
 from itertools import pairwise
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from pipeline.config.cluster import ClusterSettings
+from pipeline.config.section import Section
 
 MPP_RANGE_UM = (0.08, 2.0)
 """Micrometres per pixel that a microscope slide scanner can have."""
@@ -13,12 +16,6 @@ MPP_RANGE_UM = (0.08, 2.0)
 
 STRIDE_PX = 32
 """Total downsampling of the networks: tiles start and end on multiples of it."""
-
-
-class Section(BaseModel):
-    """A frozen group of settings; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SlideSettings(Section):
@@ -170,18 +167,6 @@ class QcSettings(Section):
     mask_agreement_min: float = Field(0.5, ge=0, le=1, description="of two ways to find tissue")
     classical_points: float = Field(25.0, gt=0, description="between the indices of two methods")
     classical_min_cells: int = Field(200, ge=1, description="of each method, else no comparison")
-
-
-class ClusterSettings(Section):
-    """Where tasks run."""
-
-    workers: int | None = Field(None, gt=0, description="local worker processes; None: one a core")
-    threads: int = Field(1, gt=0, description="of the network in each worker")
-    scheduler: str | None = Field(None, description="address or scheduler file of a cluster")
-    dashboard: bool = True
-    window_per_worker: int = Field(2, gt=0)
-    allowed_failures: int = Field(3, ge=0)
-    retries: int = Field(2, ge=0, description="of a region after a transient fault")
 
 
 class RunConfig(Section):

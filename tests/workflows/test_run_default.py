@@ -7,7 +7,7 @@ from pipeline.config import RunConfig, known_keys, load_config
 
 PATH = Path(__file__).resolve().parents[2] / "workflows" / "configs" / "run_default.toml"
 KEY = re.compile(r"^(?:# )?([a-z_0-9]+) = \S")
-SECTION = re.compile(r"^\[(\w+)\]$")
+SECTION = re.compile(r"^\[([\w.]+)\]$")
 
 
 def keys_in_order(text: str) -> list[str]:
