@@ -1,81 +1,54 @@
 """The ledger: which slide was done by which run with which model, in one SQLite file.
 
 The truth stands in the result files; the ledger is their history over runs and can be built again
-from them. Only the driver writes it.
+from them. Only the driver writes it; readers use :func:`pipeline.io.ledger_reading.read_ledger`.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.errors import OutputError
 from pipeline.io.files import make_folder, short_name
+from pipeline.io.ledger_rows import (
+    LedgerContents,
+    LedgerRun,
+    LedgerSlide,
+    Row,
+    columns,
+    row_of,
+    table_sql,
+)
+
+__all__ = ["LEDGER_NAME", "Ledger", "LedgerContents", "LedgerRun", "LedgerSlide"]
 
 LEDGER_NAME = "ledger.sqlite"
 
-_SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: runs and slides. 2: what became of a run, keys, settings, machine and work of each slide."""
+
 _BUSY_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerRun:
-    """One run; times are UTC in ISO 8601, what is not known yet is None."""
-
-    run_id: str
-    started: str
-    ended: str | None = None
-    exit_code: int | None = None
-    version: str | None = None
-    model: str | None = None
-    weights_sha256: str | None = None
-    config_sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerSlide:
-    """One slide in one run."""
-
-    run_id: str
-    slide_id: str
-    path: str
-    status: str
-    reason: str | None = None
-    index_pct: float | None = None
-    positive: int | None = None
-    negative: int | None = None
-    analysed_mm2: float | None = None
-    model: str | None = None
-    weights_sha256: str | None = None
-    seconds: float | None = None
-    finished: str | None = None
-
-
-_KINDS = {"str": "TEXT", "int": "INTEGER", "float": "REAL"}
-
-
-def _columns(row: type[LedgerRun] | type[LedgerSlide]) -> str:
-    parts = []
-    for item in fields(row):
-        kind, _, optional = (
-            str(item.type).removeprefix("<class '").removesuffix("'>").partition(" ")
-        )
-        parts.append(f"{item.name} {_KINDS[kind]}" + ("" if optional else " NOT NULL"))
-    return ", ".join(parts)
-
-
-_TABLES = (
-    f"CREATE TABLE IF NOT EXISTS runs ({_columns(LedgerRun)}, PRIMARY KEY (run_id))",
-    f"CREATE TABLE IF NOT EXISTS slides ({_columns(LedgerSlide)}, PRIMARY KEY (run_id, slide_id))",
+_TABLES: dict[str, type[Row]] = {"runs": LedgerRun, "slides": LedgerSlide}
+_STATEMENTS = (
+    table_sql("runs", LedgerRun, "run_id"),
+    table_sql("slides", LedgerSlide, "run_id, slide_id"),
     "CREATE INDEX IF NOT EXISTS slides_by_slide ON slides (slide_id, finished)",
+    "CREATE TABLE IF NOT EXISTS settings (sha256 TEXT PRIMARY KEY, parts TEXT NOT NULL)",
 )
 
 
 class Ledger:
     """History of an output folder; a context manager, one writer at a time.
+
+    Parameters
+    ----------
+    vfs
+        Name of SQLite's way to the file system, for one that cannot lock; None: its own choice.
 
     Raises
     ------
@@ -83,11 +56,14 @@ class Ledger:
         The file cannot be opened or written, is no ledger, or was made by a newer program.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
         self._path = path
+        self.journal = ""
+        """``wal``, or ``delete`` where the file system has no shared memory: readers then wait."""
         make_folder(path.parent)
         with self._errors():
-            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+            address = path.absolute().as_uri() + (f"?vfs={vfs}" if vfs else "")
+            self._connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, uri=True)
             try:
                 self._prepare()
             except BaseException:
@@ -117,11 +93,25 @@ class Ledger:
         """Keep slides of a run, replacing what was kept of the same slide in the same run."""
         self._keep("slides", slides)
 
+    def record_settings(self, settings: Mapping[str, Mapping[str, str]]) -> None:
+        """Keep what settings are made of, by their digest; the same digest is the same settings."""
+        rows = [(sha256, json.dumps(dict(parts))) for sha256, parts in settings.items()]
+        with self._errors(), self._connection:
+            self._connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", rows)
+
+    def mark_died(self, *, but: str) -> list[str]:
+        """Mark runs that never said how they ended, all but one; return their ids.
+
+        Call it only while the folder's lock is held: then none of them is alive.
+        """
+        dead = [run for run in self.runs() if run.status == "running" and run.run_id != but]
+        self._keep("runs", [replace(run, status="died") for run in dead])
+        return [run.run_id for run in dead]
+
     def runs(self) -> list[LedgerRun]:
         """All runs, oldest first."""
-        return [
-            LedgerRun(**row) for row in self._rows("SELECT * FROM runs ORDER BY started, run_id")
-        ]
+        rows = self._rows("SELECT * FROM runs ORDER BY started, run_id")
+        return [row_of(LedgerRun, row) for row in rows]
 
     def rows(
         self,
@@ -137,7 +127,7 @@ class Ledger:
             " AND (:slide_id IS NULL OR slide_id = :slide_id) ORDER BY finished, run_id, slide_id"
         )
         wanted = {"since": since, "run_id": run_id, "slide_id": slide_id}
-        return [LedgerSlide(**row) for row in self._rows(query, wanted)]
+        return [row_of(LedgerSlide, row) for row in self._rows(query, wanted)]
 
     def slide_paths(self) -> dict[str, Path]:
         """Where each slide was last seen, by slide id."""
@@ -145,20 +135,38 @@ class Ledger:
 
     def _prepare(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, _SCHEMA_VERSION}:
+        if version not in range(SCHEMA_VERSION + 1):
             raise OutputError(
                 f"{short_name(self._path)}: ledger of version {version}, this program knows "
-                f"{_SCHEMA_VERSION}; update ki67-pipeline or move the file away"
+                f"{SCHEMA_VERSION}; update ki67-pipeline or move the file away"
             )
-        # readers are not held up by the writer; network file systems without it keep their own way
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self.journal = self._journal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version == SCHEMA_VERSION:
+            return
         with self._connection:
-            for table in _TABLES:
-                self._connection.execute(table)
-            self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            self._connection.execute("BEGIN IMMEDIATE")  # all of it or nothing
+            for statement in _STATEMENTS:
+                self._connection.execute(statement)
+            for table, row in _TABLES.items():
+                self._add_columns(table, row)
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _keep(self, table: str, rows: Iterable[LedgerRun | LedgerSlide]) -> None:
+    def _journal(self) -> str:
+        """Keep readers from being held up by the writer, where the file system allows it."""
+        try:
+            answer = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:  # shared memory refused: network file systems
+            answer = self._connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        return str(answer[0]).lower()
+
+    def _add_columns(self, table: str, row: type[Row]) -> None:
+        there = {line[1] for line in self._connection.execute(f"PRAGMA table_info({table})")}
+        for name, kind in columns(row).items():
+            if name not in there:
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+    def _keep(self, table: str, rows: Iterable[Row]) -> None:
         kept = list(rows)
         if not kept:
             return
@@ -182,5 +190,6 @@ class Ledger:
         except sqlite3.Error as error:
             raise OutputError(
                 f"{short_name(self._path)}: the ledger cannot be used ({error}); make the folder "
-                "writable, or move the file away: the results do not need it"
+                "writable, or move the file away and build it again with `ki67 history OUT "
+                "--rebuild`: the results do not need it"
             ) from error

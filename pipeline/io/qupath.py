@@ -20,7 +20,8 @@ from pipeline.io.files import (
     write_json_atomic,
     write_text_atomic,
 )
-from pipeline.io.ledger import LEDGER_NAME, Ledger
+from pipeline.io.ledger import LEDGER_NAME
+from pipeline.io.ledger_reading import read_ledger
 from pipeline.io.qupath_maps import TILE_UM, QupathFrame, TileKind, write_density_png, write_tiles
 from pipeline.io.qupath_project import write_project
 from pipeline.io.score import ScoreRecord
@@ -218,7 +219,4 @@ def _template(name: str) -> str:
 
 
 def _ledger_paths(out: Path) -> dict[str, Path]:
-    if not (out / LEDGER_NAME).exists():
-        return {}
-    with Ledger(out / LEDGER_NAME) as ledger:
-        return ledger.slide_paths()
+    return read_ledger(out / LEDGER_NAME).slide_paths()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import OutputError
-from pipeline.io.ledger import LEDGER_NAME, Ledger, LedgerSlide
+from pipeline.io.ledger import LEDGER_NAME, LedgerSlide
+from pipeline.io.ledger_reading import read_ledger
 from pipeline.io.score import ScoreRecord
 from pipeline.report.text import percent
 from pipeline.report.words import STATUS_WORDS
@@ -38,17 +39,15 @@ class Changes:
 
 def changes_since_last_run(out: Path, records: Sequence[ScoreRecord]) -> Changes | None:
     """Compare scores with the ledger's rows before the latest run; None where there are none."""
-    if not (out / LEDGER_NAME).exists():
-        return None
     try:
-        with Ledger(out / LEDGER_NAME) as ledger:
-            runs, rows = ledger.runs(), ledger.rows()
+        ledger = read_ledger(out / LEDGER_NAME)
     except OutputError:
         return None  # history is a comfort: the numbers do not depend on it
+    runs = ledger.runs
     if len(runs) < 2:
         return None
     latest = runs[-1].run_id
-    before = {row.slide_id: row for row in rows if row.run_id != latest}
+    before = {row.slide_id: row for row in ledger.slides if row.run_id != latest}
     new = tuple(record.slide.id for record in records if record.slide.id not in before)
     known = [record for record in records if record.slide.id in before]
     changed = [
