@@ -1,7 +1,7 @@
 """The prepare task: what is this slide, is it done, where is its tissue, what to predict."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,15 +125,31 @@ def _why(before: Key | None, key: Key) -> str:
     return "computed again: it had failed or a result file is missing"
 
 
-def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
-    """Open the slide, find its tissue, write the plan last."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """What planning finds on a slide; nothing is written yet."""
+
+    plan: Plan
+    tissue: Tissue
+    overview: Overview
+    """What the tissue was found on."""
+
+
+def lay_out(job: SlideJob, card: ModelCard, key: Key, content: str) -> Layout:
+    """Open the slide, find its tissue, cut its plane; read only.
+
+    Raises
+    ------
+    SlideError
+        The slide cannot be read, or its resolution is unknown or impossible.
+    """
     settings = job.config.slides
     reader = open_slide(Path(job.path), settings.reader)
     try:
         resolution = resolve_resolution(reader, mpp=settings.mpp, assume_mpp=settings.assume_mpp)
         check_against_model(resolution, card.mpp_um, name=reader.name)
         overview = read_overview(reader, resolution, mpp_um=job.config.tissue.mpp)
-        plan, tissue = _lay_out(job, card, key, content, reader, resolution, overview)
+        plan, tissue = _cut(job, card, key, content, reader, resolution, overview)
         picture = read_picture(
             reader,
             resolution,
@@ -143,11 +159,18 @@ def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
         )
     finally:
         reader.close()
+    return Layout(
+        replace(plan, picture=picture.frame), replace(tissue, thumbnail=picture.rgb), overview
+    )
+
+
+def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
+    """Lay the slide out, write the plan last."""
+    found = lay_out(job, card, key, content)
+    plan, tissue, overview = found.plan, found.tissue, found.overview
     work = work_folder(job.folder)
     # seen before the first prediction: a wrong mask shows early
-    plan = replace(plan, picture=picture.frame)
-    tissue = replace(tissue, thumbnail=picture.rgb)
-    write_thumbnail(job.folder / "thumbnail.jpg", picture.rgb)
+    write_thumbnail(job.folder / "thumbnail.jpg", tissue.thumbnail)
     draw_overlay(job.folder, plan, tissue, CellPoints.empty())
     write_tissue(work, tissue)
     um_per_px = plan.tissue_um_per_px
@@ -157,7 +180,7 @@ def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
     return plan
 
 
-def _lay_out(
+def _cut(
     job: SlideJob,
     card: ModelCard,
     key: Key,

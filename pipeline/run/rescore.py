@@ -3,11 +3,11 @@
 import fnmatch
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.config import RunConfig
+from pipeline.config import WITHOUT_RESULTS, RunConfig
 from pipeline.errors import OutputError
 from pipeline.io.crops import CROPS_NAME, INDEX_NAME, renew_crops
 from pipeline.io.done import (
@@ -54,6 +54,31 @@ def standing_of(job: SlideJob, card: ModelCard, key: Key, score: Key) -> dict[st
     OutputError
         The folder cannot be written.
     """
+    found = standing(job, key, score)
+    if found is None:
+        return None
+    if found.state == "done":
+        return {"state": "done", "reason": found.reason} if found.reason else {"state": "done"}
+    try:
+        basis = read_basis(job.folder)
+    except OutputError:  # of an earlier version
+        return None
+    score_again(job, replace(basis, card=card), found.mark, run=None)
+    return {"state": "scored", "reason": found.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is left of an earlier run and holds."""
+
+    state: Literal["done", "score"]
+    """``score``: to be scored again, not predicted."""
+    mark: DoneMark
+    reason: str = ""
+
+
+def standing(job: SlideJob, key: Key, score: Key) -> Standing | None:
+    """Tell what stands of an earlier run; None where the slide is to be predicted. Read only."""
     mark = read_done(job.folder)
     if mark is None or misfits(job.folder, mark):
         return None
@@ -62,18 +87,13 @@ def standing_of(job: SlideJob, card: ModelCard, key: Key, score: Key) -> dict[st
     failed = read_score(job.folder / SCORE_NAME).status == "failed"
     changed = changed_parts(scoring_part(mark.keys, key), score)
     if failed:
-        return None if changed or job.retry_failed else {"state": "done"}
+        return None if changed or job.retry_failed else Standing("done", mark)
     if not changed:
-        return {"state": "done"}
+        return Standing("done", mark)
     words = ", ".join(changed)
     if mark.run is not None:
-        return {"state": "done", "reason": f"stays as `ki67 score` left it; {words} differ here"}
-    try:
-        basis = read_basis(job.folder)
-    except OutputError:  # of an earlier version
-        return None
-    score_again(job, replace(basis, card=card), mark, run=None)
-    return {"state": "scored", "reason": f"scored again, not predicted: {words} changed"}
+        return Standing("done", mark, f"stays as `ki67 score` left it; {words} differ here")
+    return Standing("score", mark, f"scored again, not predicted: {words} changed")
 
 
 def score_again(
@@ -129,7 +149,7 @@ def score_again(
 
 def scoring_settings(config: RunConfig) -> dict[str, Any]:
     """All settings that can change a result, as plain values."""
-    return config.model_dump(mode="json", exclude={"cluster"})
+    return config.model_dump(mode="json", exclude=set(WITHOUT_RESULTS))
 
 
 def scoring_part(keys: Mapping[str, str], prediction: Mapping[str, str]) -> Key:
