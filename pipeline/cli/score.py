@@ -74,11 +74,11 @@ def _flags(
     """Flags are settings: ``--roi DIR`` is ``--set roi.folder=DIR``."""
     changes: dict[str, Any] = {}
     if roi is not None:
-        changes["roi"] = {"folder": str(roi)}
+        changes["roi"] = {"folder": str(roi), "file": None}
     if required:
         changes.setdefault("roi", {})["required"] = True
     if none:
-        changes["roi"] = {"folder": "", "required": False}
+        changes["roi"] = {"folder": "", "file": None, "required": False}
     if threshold is not None:
         changes["prediction"] = {"threshold": threshold}
     return changes

@@ -18,9 +18,11 @@ from pipeline.config.section import Section
 from pipeline.config.settings import (
     MPP_RANGE_UM,
     STRIDE_PX,
+    WITHOUT_RESULTS,
     CategorySettings,
     HeatmapSettings,
     HotspotSettings,
+    InputSettings,
     PredictionSettings,
     QcReason,
     QcSettings,
@@ -35,6 +37,7 @@ from pipeline.config.settings import (
 __all__ = [
     "MPP_RANGE_UM",
     "STRIDE_PX",
+    "WITHOUT_RESULTS",
     "CategorySettings",
     "ClusterKind",
     "ClusterSettings",

@@ -13,9 +13,25 @@ from pipeline.config.section import Section
 MPP_RANGE_UM = (0.08, 2.0)
 """Micrometres per pixel that a microscope slide scanner can have."""
 
+WITHOUT_RESULTS = frozenset({"inputs", "cluster"})
+"""Sections that change no result: they stand in no key and in no digest of a result."""
 
 STRIDE_PX = 32
 """Total downsampling of the networks: tiles start and end on multiples of it."""
+
+
+class InputSettings(Section):
+    """Which slides are taken, and when; nothing of it changes a result."""
+
+    include: tuple[str, ...] = Field((), description="patterns a slide's path must match; (): all")
+    exclude: tuple[str, ...] = Field((), description="patterns of slides that are left out")
+    settle_s: float = Field(
+        30.0, ge=0, description="younger files are looked at twice; 0: taken as they are"
+    )
+    follow_links: bool = Field(False, description="into linked folders")
+    fingerprint: Literal["sampled", "full"] = "sampled"
+    scratch: str | None = Field(None, description="folder of copies of remote slides")
+    scratch_gb: float = Field(50.0, gt=0, description="most that those copies may take")
 
 
 class SlideSettings(Section):
@@ -80,6 +96,7 @@ class RoiSettings(Section):
     """In which region cells are counted: one file a slide, drawn in QuPath or a mask image."""
 
     folder: str | None = Field(None, description="of files named after the slides; None: no region")
+    file: str | None = Field(None, description="of every slide; a manifest names one a slide")
     required: bool = Field(False, description="a slide without a file fails; false: all its tissue")
     include: tuple[str, ...] = Field(
         ("Tumor", "Tumour", "Region*"),
@@ -92,7 +109,7 @@ class RoiSettings(Section):
 
     @model_validator(mode="after")
     def _a_required_region_has_a_folder(self) -> Self:
-        if self.required and not self.folder:
+        if self.required and not (self.folder or self.file):
             raise ValueError("required=true needs folder, where the regions of interest lie")
         return self
 
@@ -172,6 +189,7 @@ class QcSettings(Section):
 class RunConfig(Section):
     """Every setting of one run."""
 
+    inputs: InputSettings = InputSettings()
     slides: SlideSettings = SlideSettings()
     tissue: TissueSettings = TissueSettings()
     prediction: PredictionSettings = PredictionSettings()

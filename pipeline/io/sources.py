@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
+from pipeline.config import InputSettings
 from pipeline.errors import ConfigError
 from pipeline.io.dicom import largest_of_series, series_members
+from pipeline.io.remote import is_url
 from pipeline.io.slides import SUFFIXES
 
 _LONGEST_STEM = 80
+_DEFAULTS = InputSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,45 @@ class SlideInput:
 
     Attributes
     ----------
+    location
+        Absolute path, or URL.
     slide_id
         Safe stem, a dash and 8 hex digits of the relative path: unique, stable, a file name.
     relative
         Path within the input it was found in, with forward slashes.
+    group
+        The case it belongs to; None where nothing says so, empty where it belongs to none.
+    mpp
+        Micrometres per pixel that override the file's.
+    roi
+        File of its region of interest.
+    deferred
+        Why it is not to be touched now; None otherwise.
+    skipped
+        Why it is left out on request; None otherwise.
     """
 
-    path: Path
+    location: str
     slide_id: str
     relative: str
+    group: str | None = None
+    mpp: float | None = None
+    roi: str | None = None
+    deferred: str | None = None
+    skipped: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The location of a local slide."""
+        return Path(self.location)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the location is a URL."""
+        return is_url(self.location)
 
 
-def discover(inputs: Sequence[str | Path]) -> list[SlideInput]:
+def discover(inputs: Sequence[str | Path], settings: InputSettings = _DEFAULTS) -> list[SlideInput]:
     """List the slides behind files, folders (searched whole) and globs.
 
     A named file that does not exist is listed too: it fails as a slide, and the rest goes on.
@@ -56,8 +86,8 @@ def discover(inputs: Sequence[str | Path]) -> list[SlideInput]:
             found.setdefault(_absolute(path), relative)
     listed = _told_apart(found)
     return sorted(
-        (SlideInput(path, slide_id(relative), relative) for path, relative in listed.items()),
-        key=lambda slide: (slide.relative, str(slide.path)),
+        (SlideInput(str(path), slide_id(relative), relative) for path, relative in listed.items()),
+        key=lambda slide: (slide.relative, slide.location),
     )
 
 

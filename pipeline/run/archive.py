@@ -23,6 +23,7 @@ from pipeline.run.events import Event, Outcome, RunSummary, SlideRecord
 from pipeline.run.failure import record_failure
 from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
+from pipeline.run.jobs import jobs_of
 from pipeline.run.lock import locked
 from pipeline.run.records import RunRecords
 from pipeline.run.region_of_interest import absolute_files
@@ -78,7 +79,8 @@ def run_archive(
     InterruptedRunError
         Stopped on request, or the cluster is gone; the same call goes on from there.
     """
-    slides, config = discover(inputs), absolute_files(config)
+    config = absolute_files(config)
+    slides = discover(inputs, config.inputs)
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
     card.check_tiles_allowed()
@@ -91,20 +93,18 @@ def run_archive(
     with locked(out), stop_on_signals() as stop:
         settle_all(out)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        jobs = [
-            SlideJob(
-                slide_id=slide.slide_id,
-                path=str(slide.path.absolute()),
-                name=slide.relative,
-                out=str(out),
-                config=config,
-                model_folder=str(folder),
-                weights_sha256=card.weights_sha256,
-                run_id=run_id,
-                retry_failed=retry_failed,
-            )
-            for slide in slides
-        ]
+        common = SlideJob(
+            slide_id="",
+            path="",
+            name="",
+            out=str(out),
+            config=config,
+            model_folder=str(folder),
+            weights_sha256=card.weights_sha256,
+            run_id=run_id,
+            retry_failed=retry_failed,
+        )
+        jobs = jobs_of(slides, common)
         return _Archive(jobs, out, config, card, stop, on_event or _ignore).run(report)
 
 

@@ -3,7 +3,7 @@
 import shutil
 
 from pipeline import RESULTS_VERSION, __version__
-from pipeline.config import digest
+from pipeline.config import WITHOUT_RESULTS, RunConfig, digest
 from pipeline.io.results import DONE_NAME, SCORE_NAME, write_done, write_score
 from pipeline.io.score import Provenance, ScoreRecord, SlideIdentity
 from pipeline.model.card import ModelCard
@@ -52,7 +52,7 @@ def provenance(
         results_version=RESULTS_VERSION,
         weights=card.name,
         weights_sha256=job.weights_sha256,
-        config_sha256=digest(job.config.model_dump(mode="json", exclude={"cluster"})),
+        config_sha256=_settings_digest(job.config),
         threshold=CellRule.of(job.config, card).threshold,
         engine=job.config.prediction.engine,
         device=job.config.prediction.device,
@@ -61,6 +61,13 @@ def provenance(
         ended=ended or utc_now(),
         research_use_only=card.research_use_only,
     )
+
+
+def _settings_digest(config: RunConfig) -> str:
+    """Digest what can change results; the slide's own region has a digest of its own."""
+    roi = config.roi.model_copy(update={"file": None})
+    plain = config.model_copy(update={"roi": roi})
+    return digest(plain.model_dump(mode="json", exclude=set(WITHOUT_RESULTS)))
 
 
 def _identity(job: SlideJob, content: str | None) -> SlideIdentity:

@@ -30,6 +30,13 @@ class SlideJob:
     weights_sha256: str
     run_id: str
     retry_failed: bool = False
+    group: str | None = None
+    """The case the slide belongs to."""
+
+    @property
+    def roi_file(self) -> str | None:
+        """File of its own region of interest, which a manifest named."""
+        return self.config.roi.file
 
     @property
     def folder(self) -> Path:

@@ -44,6 +44,9 @@ def absolute_files(config: RunConfig) -> RunConfig:
             raise ConfigError(f"roi.folder: {error}") from error
         roi = config.roi.model_copy(update={"folder": str(Path(folder).resolve())})
         config = config.model_copy(update={"roi": roi})
+    if config.roi.file:
+        roi = config.roi.model_copy(update={"file": str(Path(config.roi.file).resolve())})
+        config = config.model_copy(update={"roi": roi})
     if calibration:
         score = config.score.model_copy(update={"calibration": str(Path(calibration).resolve())})
         config = config.model_copy(update={"score": score})
@@ -59,6 +62,8 @@ def roi_path(job: SlideJob) -> Path | None:
         More than one could be meant, or one is required and there is none.
     """
     settings = job.config.roi
+    if settings.file:
+        return _own_file(job, Path(settings.file))
     if not settings.folder:
         return None
     try:
@@ -73,6 +78,15 @@ def roi_path(job: SlideJob) -> Path | None:
     return path
 
 
+def _own_file(job: SlideJob, path: Path) -> Path:
+    if not path.is_file():
+        raise RegionOfInterestError(
+            f"{job.name}: its region of interest {path.name} is not there; correct the roi column "
+            "of the manifest or roi.file"
+        )
+    return path
+
+
 def roi_mark(job: SlideJob) -> str:
     """Return what stands in the score key: the sha256 of the file, or that there is none.
 
@@ -81,7 +95,7 @@ def roi_mark(job: SlideJob) -> str:
     RegionOfInterestError
         See :func:`roi_path`; or the file cannot be read.
     """
-    if not job.config.roi.folder:
+    if not (job.config.roi.folder or job.config.roi.file):
         return NO_ROI
     path = roi_path(job)
     try:
