@@ -1,5 +1,6 @@
 """A slide's content in one line: equal for copies, different for any member that changed."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from pipeline.errors import UnreadableSlideError
 from pipeline.io import fingerprint as module
-from pipeline.io.fingerprint import fingerprint, members
+from pipeline.io.fingerprint import changed_members, fingerprint, members, slide_content
 
 
 @pytest.fixture
@@ -106,3 +107,40 @@ def test_a_missing_file_is_named_without_its_folder(tmp_path: Path) -> None:
     with pytest.raises(UnreadableSlideError, match=r"^gone\.svs: .*No such file") as caught:
         fingerprint(tmp_path / "gone.svs")
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_only_the_full_look_sees_a_byte_between_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLE_BYTES", 10)
+    path = tmp_path / "a.svs"
+    path.write_bytes(bytes(range(100)))
+    sampled, full = slide_content(path), slide_content(path, full=True)
+    assert full.sha256 == hashlib.sha256(bytes(range(100))).hexdigest()
+    assert (sampled.sha256, sampled.fingerprint) == (None, full.fingerprint)
+    path.write_bytes(bytes(range(20)) + b"x" + bytes(range(21, 100)))
+    after = slide_content(path, full=True)
+    assert after.fingerprint == full.fingerprint
+    assert changed_members(full.as_json(), after.as_json()) == [""]
+    assert changed_members(sampled.as_json(), after.as_json()) == []
+    assert changed_members(full.as_json(), slide_content(path).as_json()) == []
+
+
+def test_the_member_that_changed_is_named(mirax: Path) -> None:
+    before = slide_content(mirax).as_json()
+    folder = mirax.with_suffix("")
+    (folder / "Data0000.dat").write_text("other")
+    (folder / "Index.dat").unlink()
+    (folder / "Data0001.dat").write_text("more")
+    assert changed_members(before, slide_content(mirax).as_json()) == [
+        "Data0000.dat changed",
+        "Index.dat is missing",
+        "Data0001.dat is new",
+    ]
+
+
+def test_the_full_sum_of_many_files_is_of_all_of_them(mirax: Path) -> None:
+    before = slide_content(mirax, full=True).sha256
+    assert slide_content(mirax).sha256 is None
+    (mirax.with_suffix("") / "Index.dat").write_text("INDEX")
+    assert slide_content(mirax, full=True).sha256 not in (before, None)
