@@ -23,7 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.run import worker
 from pipeline.run.cluster import worker_count
-from pipeline.run.events import Event, EventKind
+from pipeline.run.events import Event, EventKind, Work
 from pipeline.run.plan import (
     StaleWorkError,
     UnreachableSlideError,
@@ -91,6 +91,7 @@ class Driver:
         self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._suspects: deque[Task] = deque()
         self._workers, self._workers_asked, self._workers_seen = 1, 0.0, time.monotonic()
+        self._workers_told = -1
 
     def run(self) -> None:
         """Work until every slide is done or has failed.
@@ -130,6 +131,7 @@ class Driver:
         for slide in self._open:
             if slide.phase is Phase.READY:
                 slide.phase = Phase.FINALISING
+                self._tell(slide, "slide_finalising")
                 self._send(Task("finalise", slide.position))
             elif slide.phase is Phase.REGIONS:
                 ahead += slide.flying == 0
@@ -140,6 +142,7 @@ class Driver:
                 ahead += 1
             elif slide.phase is Phase.WAITING and ahead < (1 if regions >= window else workers):
                 slide.begin()
+                self._tell(slide, "slide_preparing")
                 self._send(Task("prepare", slide.position))
                 ahead += 1
             elif slide.phase is Phase.WAITING:
@@ -207,17 +210,19 @@ class Driver:
             return
         if task.kind == "region":
             slide.region_done()
-            self._tell(slide, "region_done")
+            self._tell(slide, "region_done", work=Work.of(result))
         elif task.kind == "finalise" or result["state"] != "planned":
             if result.get("reason"):
                 message = f"{slide.job.name}: {result['reason']}"
                 self._emit(Event("notice", slide.job.slide_id, message=message))
+            self._tell(slide, "task_done", work=Work.of(result))
             self._close(slide, str(result["state"]))
         else:
             work = work_folder(slide.job.folder)
             plan = read_plan(work)
             slide.planned(missing_regions(work, plan), len(plan.regions))
-            self._tell(slide, "slide_started", str(result.get("reason", "")))
+            reason = str(result.get("reason", ""))
+            self._tell(slide, "slide_started", reason, Work.of(result))
 
     def _close(self, slide: SlideProgress, state: str = "failed") -> None:
         slide.phase = Phase.DONE
@@ -260,8 +265,13 @@ class Driver:
     def _count_workers(self) -> int:
         if time.monotonic() - self._workers_asked > _WORKERS_EVERY_S:
             self._workers_asked = time.monotonic()
-            self._workers = max(1, worker_count(self._client))
+            self._tell_workers(worker_count(self._client))
         return self._workers
+
+    def _tell_workers(self, number: int) -> None:
+        if number != self._workers_told:
+            self._emit(Event("workers", done=number))
+        self._workers_told, self._workers = number, max(1, number)
 
     def _check_workers(self) -> None:
         """A dead worker of an own cluster is replaced within seconds; a remote one may not be."""
@@ -272,8 +282,10 @@ class Driver:
                 f"the cluster has had no worker for {NO_WORKER_S:.0f} s; start one and run again"
             )
 
-    def _tell(self, slide: SlideProgress, kind: EventKind, message: str = "") -> None:
-        self._emit(Event(kind, slide.job.slide_id, slide.done, slide.total, message))
+    def _tell(
+        self, slide: SlideProgress, kind: EventKind, message: str = "", work: Work | None = None
+    ) -> None:
+        self._emit(Event(kind, slide.job.slide_id, slide.done, slide.total, message, work=work))
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,11 +1,24 @@
 """What a run tells while it goes on, and what it hands back."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 from pipeline.io.score import ScoreRecord
 
-EventKind = Literal["run_started", "slide_started", "region_done", "slide_done", "notice"]
+EventKind = Literal[
+    "run_started",
+    "workers",
+    "slide_preparing",
+    "slide_started",
+    "region_done",
+    "slide_finalising",
+    "task_done",
+    "slide_done",
+    "deferred",
+    "quarantined",
+    "notice",
+]
 Outcome = Literal["scored", "already_done", "failed", "failed_before"]
 
 EXIT_OK = 0
@@ -33,16 +46,62 @@ class SlideRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SlideName:
+    """How a slide is called: by its id, below its input, and where it lies."""
+
+    slide_id: str
+    name: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one task did.
+
+    Attributes
+    ----------
+    cells
+        Peaks at or above the threshold; near seams a few more than will be kept.
+    pixels
+        Model-frame pixels of the cores that were predicted.
+    seconds
+        By stage: prepare, read, forward, settle, measure, write, finalise.
+    """
+
+    tiles: int = 0
+    unreadable: int = 0
+    cells: int = 0
+    pixels: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Self:
+        """Read the small result of a task; what it does not say is 0."""
+        return cls(
+            tiles=result.get("tiles", 0),
+            unreadable=result.get("unreadable", 0),
+            cells=result.get("cells", 0),
+            pixels=result.get("pixels", 0),
+            seconds=result.get("seconds", {}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One step of a run.
 
     Attributes
     ----------
     kind
-        ``slide_started`` and ``region_done`` count regions of the slide, the others slides of
-        the run.
+        Kinds of one slide count its regions, but ``slide_done`` slides of the run; ``workers``
+        counts those that are there. ``deferred`` and ``quarantined`` give the reason as message;
+        such a slide may end later all the same.
     record
         Of a finished slide.
+    work
+        Of the task that ended with this step.
+    run_id, slides
+        Of a run that starts.
     """
 
     kind: EventKind
@@ -51,6 +110,9 @@ class Event:
     total: int = 0
     message: str = ""
     record: SlideRecord | None = None
+    work: Work | None = None
+    run_id: str = ""
+    slides: tuple[SlideName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

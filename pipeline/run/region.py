@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.ccls import Peaks
 from pipeline.core.qc.bins import bin_side
 from pipeline.core.qc.measures import MEASURES, measure_tile
 from pipeline.core.qc.overview import Glass
@@ -17,7 +18,7 @@ from pipeline.io.heatmap import write_block
 from pipeline.io.plane import SlidePlane
 from pipeline.io.slides import SlideReader, open_slide
 from pipeline.model.predictor import Predictor, PredictorSpec, get_predictor
-from pipeline.run.job import SlideJob
+from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
@@ -28,6 +29,7 @@ from pipeline.run.plan import (
     work_folder,
 )
 from pipeline.run.region_file import RegionResult, holds, write_region
+from pipeline.run.stages import StageClock
 
 TILES_PER_CALL = 16
 """Tiles handed to the predictor at once: its batch on a device, one by one on a CPU."""
@@ -48,7 +50,9 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``tiles`` predicted, ``unreadable`` tiles, ``peaks`` settled, and whether it was ``new``.
+        ``tiles`` of the region, ``unreadable`` ones, ``pixels`` of the others' cores, ``peaks``
+        settled, ``cells`` among them that reach the threshold, ``seconds`` by stage, and whether
+        it was ``new``.
 
     Raises
     ------
@@ -64,14 +68,39 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     path = region_path(work, index)
     if holds(path, plan.match):
         return {"tiles": 0, "unreadable": 0, "peaks": 0, "new": False}
-    region = plan.grid.region(index)
-    covered = read_tissue_tiles(work)
+    clock, region, covered = StageClock(), plan.grid.region(index), read_tissue_tiles(work)
     tiles = [tile for tile in region.tiles if covered[tile.row, tile.col]]
-    pixels = _read_tiles(_plane(job, plan), tiles)
+    with clock.stage("read"):
+        pixels = _read_tiles(_plane(job, plan), tiles)
     readable = [tile for tile in tiles if tile in pixels]
-    unreadable = [(tile.row, tile.col) for tile in tiles if tile not in pixels]
-    heatmap = _predict(_predictor(job), region, readable, [pixels[tile] for tile in readable])
-    peaks = settle_region(
+    predictor = _predictor(job)
+    with clock.stage("forward"):
+        heatmap = _predict(predictor, region, readable, [pixels[tile] for tile in readable])
+    with clock.stage("settle"):
+        peaks = _settle(plan, region, heatmap)
+    with clock.stage("measure"):
+        measures = _measure(plan, readable, [pixels[t] for t in readable], read_look(work).glass)
+    with clock.stage("write"):
+        # before the mark: a region that counts as done has its heatmap
+        write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
+        strips = border_strips(heatmap, window=plan.window)
+        unreadable = _places([tile for tile in tiles if tile not in pixels])
+        result = RegionResult(peaks, strips, unreadable, _places(readable), measures)
+        write_region(path, result, plan.match)
+    threshold = CellRule.of(job.config, predictor.card).threshold
+    return {
+        "tiles": len(tiles),
+        "unreadable": len(unreadable),
+        "pixels": sum(tile.core.width * tile.core.height for tile in readable),
+        "peaks": len(peaks),
+        "cells": int(np.count_nonzero(peaks.score >= threshold)),
+        "seconds": clock.seconds,
+        "new": True,
+    }
+
+
+def _settle(plan: Plan, region: Region, heatmap: NDArray[np.float32]) -> Peaks:
+    return settle_region(
         heatmap,
         region.box,
         plane_width=plan.frame.width,
@@ -79,22 +108,11 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
         window=plan.window,
         floor=plan.floor,
     )
-    # before the mark: a region that counts as done has its heatmap
-    write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
-    result = RegionResult(
-        peaks,
-        border_strips(heatmap, window=plan.window),
-        np.array(unreadable, np.int32).reshape(-1, 2),
-        np.array([(tile.row, tile.col) for tile in readable], np.int32).reshape(-1, 2),
-        _measure(plan, readable, [pixels[tile] for tile in readable], read_look(work).glass),
-    )
-    write_region(path, result, plan.match)
-    return {
-        "tiles": len(tiles),
-        "unreadable": len(unreadable),
-        "peaks": len(peaks),
-        "new": True,
-    }
+
+
+def _places(tiles: list[Tile]) -> NDArray[np.int32]:
+    """``(tiles, 2)``: row and column of each."""
+    return np.array([(tile.row, tile.col) for tile in tiles], np.int32).reshape(-1, 2)
 
 
 def _predictor(job: SlideJob) -> Predictor:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.run.job import SlideJob
+from pipeline.run.stages import StageClock
 
 # torch and the slide libraries take seconds and 200 MB, which the driver never needs
 
@@ -11,7 +12,10 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     """See :func:`pipeline.run.prepare.prepare_slide`."""
     from pipeline.run import prepare
 
-    return prepare.prepare_slide(job)
+    clock = StageClock()
+    with clock.stage("prepare"):
+        result = prepare.prepare_slide(job)
+    return {**result, "seconds": clock.seconds}
 
 
 def process_region(job: SlideJob, index: int) -> dict[str, Any]:
@@ -25,4 +29,7 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     """See :func:`pipeline.run.finalise.finalise_slide`."""
     from pipeline.run import finalise
 
-    return finalise.finalise_slide(job)
+    clock = StageClock()
+    with clock.stage("finalise"):
+        result = finalise.finalise_slide(job)
+    return {**result, "seconds": clock.seconds}
