@@ -17,7 +17,7 @@ from pipeline.io.sources import discover
 from pipeline.io.staging import settle_all
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.zoo import resolve_model
-from pipeline.run.cluster import connect
+from pipeline.run.clusters import connect
 from pipeline.run.driver import Driver, SchedulerLostError
 from pipeline.run.events import Event, Outcome, RunSummary, SlideRecord
 from pipeline.run.failure import record_failure

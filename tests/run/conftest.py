@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ClusterSettings, RunConfig, load_config
 from pipeline.run.archive import run_archive
-from pipeline.run.cluster import connect
+from pipeline.run.clusters import connect
 from tests.run.small_slides import stained_tissue, write_slide
 from tests.run.tiny_network import save_tiny_network
 

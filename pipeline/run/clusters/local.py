@@ -1,0 +1,115 @@
+"""Worker processes of this machine: as many as carry their memory, or one for each device."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed.system import MEMORY_LIMIT
+
+from pipeline.config import ClusterSettings
+from pipeline.run.clusters.devices import find_devices
+from pipeline.run.clusters.environment import (
+    CONNECT_S,
+    DASK_SETTINGS,
+    WORKER_ENVIRONMENT,
+    LeaveSignalsToDriver,
+    dashboard_address,
+    environment_kept,
+)
+from pipeline.run.clusters.pool import GPU
+
+WORKER_BYTES = 3 * 2**29
+"""Memory a worker needs for torch, one region of pixels and its heatmap: 1.5 GiB."""
+
+LOOPBACK_HOST = "127.0.0.1"
+
+
+@contextlib.contextmanager
+def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
+    """Yield a client of worker processes on this machine; they end with the block.
+
+    Raises
+    ------
+    ConfigError
+        There is no such device.
+    """
+    dask_settings = DASK_SETTINGS | {
+        "distributed.scheduler.allowed-failures": settings.allowed_failures,
+        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+        "distributed.worker.preload": list(settings.preload),
+    }
+    # asked before a worker starts: a device that is missing is a matter of settings
+    devices = _devices(settings) if device == "cuda" else []
+    with dask.config.set(dask_settings), environment_kept(), warnings.catch_warnings():
+        # another run may take the dashboard's port first; this one prints where its own is
+        warnings.filterwarnings("ignore", message="Port \\d+ is already in use")
+        cluster = _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
+        with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
+            yield client
+
+
+def local_workers(settings: ClusterSettings) -> int:
+    """Worker processes of a pool without devices: as many as cores and memory carry."""
+    if settings.workers is not None:
+        return settings.workers
+    most = len(os.sched_getaffinity(0)) // settings.threads
+    return max(1, min(most, int(MEMORY_LIMIT // WORKER_BYTES)))
+
+
+def _devices(settings: ClusterSettings) -> list[str]:
+    """Names of the devices, each once for every worker that shares it."""
+    found = find_devices()[: settings.gpus]
+    most = settings.workers or len(found) * settings.workers_per_gpu
+    return [found[number % len(found)] for number in range(most)]
+
+
+def _cpu_pool(settings: ClusterSettings) -> LocalCluster:
+    workers = local_workers(settings)
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host=LOOPBACK_HOST,
+        memory_limit=int(MEMORY_LIMIT // workers),
+        dashboard_address=dashboard_address(),
+        scheduler_kwargs={"dashboard": settings.dashboard},
+        silence_logs=logging.CRITICAL,
+        plugins=(LeaveSignalsToDriver(),),
+    )
+
+
+def _gpu_pool(settings: ClusterSettings, devices: list[str]) -> SpecCluster:
+    """One worker a device that predicts, and one without a device that plans and finalises."""
+    options: dict[str, Any] = {
+        "host": LOOPBACK_HOST,
+        "nthreads": 1,
+        "memory_limit": int(MEMORY_LIMIT // (len(devices) + 1)),
+        "dashboard_address": None,
+        "plugins": (LeaveSignalsToDriver(),),
+        "silence_logs": logging.CRITICAL,
+    }
+    workers = {
+        f"gpu-{number}": _pinned(options, device, {GPU: 1}) for number, device in enumerate(devices)
+    }
+    scheduler = {
+        "host": LOOPBACK_HOST,
+        "port": 0,
+        "dashboard": settings.dashboard,
+        "dashboard_address": dashboard_address(),
+    }
+    return SpecCluster(
+        workers=workers | {"cpu": _pinned(options, "", {})},
+        scheduler={"cls": Scheduler, "options": scheduler},
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def _pinned(options: dict[str, Any], device: str, resources: dict[str, float]) -> dict[str, Any]:
+    """Specification of a worker that sees one device; the empty name hides them all."""
+    environment = {"CUDA_VISIBLE_DEVICES": device}
+    return {"cls": Nanny, "options": options | {"env": environment, "resources": resources}}
