@@ -1,8 +1,8 @@
 """The done mark of a slide: what its files are, and what they were made with; written last."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ DONE_NAME = "done.json"
 WORK_NAME = ".work"
 """Folder of a slide that is not done yet: no result, in no done mark."""
 
-_NO_RESULTS = frozenset({WORK_NAME, STAGED_NAME, DONE_NAME})
+WITHDRAWN_NAME = "withdrawn.json"
+"""What a done mark said that did not hold, and why: the next run tells it and removes it."""
+
+_NO_RESULTS = frozenset({WORK_NAME, STAGED_NAME, DONE_NAME, WITHDRAWN_NAME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class DoneMark:
     """All settings of the last scoring; None where they are not known."""
     run: RunScoring | None = None
     """None where the run itself scored the slide last."""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """Which run made it, from which files, and how much work it was: no part of any key."""
 
 
 def write_done(
@@ -48,6 +53,7 @@ def write_done(
     *,
     settings: Mapping[str, Any] | None = None,
     run: RunScoring | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``done.json`` last: sha256 and size of every file of the slide, keys and settings.
 
@@ -56,7 +62,17 @@ def write_done(
     OutputError
         The folder cannot be written.
     """
-    mark = DoneMark(keys, describe_files(folder), settings, run)
+    rewrite_done(folder, DoneMark(keys, describe_files(folder), settings, run, made or {}))
+
+
+def rewrite_done(folder: Path, mark: DoneMark) -> None:
+    """Write a done mark as it is given; its files stay as it describes them.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
     write_json_atomic(folder / DONE_NAME, done_json(mark))
 
 
@@ -67,6 +83,7 @@ def done_json(mark: DoneMark) -> dict[str, Any]:
         "schema": 1,
         "keys": dict(sorted(mark.keys.items())),
         "settings": mark.settings,
+        "made": dict(mark.made),
         "run": None if run is None else {"keys": dict(run.keys), "settings": dict(run.settings)},
         "files": {name: dict(mark.files[name]) for name in sorted(mark.files)},
     }
@@ -100,9 +117,10 @@ def read_done(folder: Path) -> DoneMark | None:
             sound = sound and not Path(name).is_absolute() and ".." not in Path(name).parts
         run = mark.get("run")
         scoring = None if run is None else RunScoring(run["keys"], run["settings"])
-        return (
-            DoneMark(mark["keys"], mark["files"], mark.get("settings"), scoring) if sound else None
-        )
+        made = mark.get("made") or {}
+        sound = sound and isinstance(made, dict)
+        found = DoneMark(mark["keys"], mark["files"], mark.get("settings"), scoring, made)
+        return found if sound else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -118,19 +136,48 @@ def verify_done(folder: Path) -> list[str]:
     mark = read_done(folder)
     if mark is None:
         return [f"{folder.name}: no valid {DONE_NAME}"]
-    problems = misfits(folder, mark)
-    if problems:
-        return problems
-    return [
-        f"{folder.name}/{name}: content changed (sha256 differs)"
-        for name, kept in mark.files.items()
-        if sha256_file(folder / name) != kept["sha256"]
-    ]
+    return [f"{folder.name}/{problem}" for problem in unsound_files(folder, mark)]
 
 
-def withdraw_done(folder: Path) -> None:
-    """Remove the done mark, so that the next run makes the slide again."""
+def unsound_files(folder: Path, mark: DoneMark) -> list[str]:
+    """Read every file again and name, below the folder, what is not what the mark says."""
+    problems = []
+    for name, kept in mark.files.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+            if path.is_symlink() or not path.is_file():
+                problems.append(f"{name}: not a file any more")
+            elif size != kept["size"]:
+                problems.append(f"{name}: {size} bytes, not {kept['size']}")
+            elif sha256_file(path) != kept["sha256"]:
+                problems.append(f"{name}: content changed (sha256 differs)")
+        except (FileNotFoundError, NotADirectoryError):
+            problems.append(f"{name}: missing")
+        except OSError as error:
+            problems.append(f"{name}: cannot be read ({error.strerror})")
+    return problems
+
+
+def unknown_files(folder: Path, mark: DoneMark) -> list[str]:
+    """Name the files in a slide's folder that its done mark does not know."""
+    names = (path.relative_to(folder).as_posix() for path in _result_files(folder))
+    return [name for name in names if name not in mark.files]
+
+
+def withdraw_done(folder: Path, problems: Sequence[str] = ()) -> None:
+    """Remove the done mark, so that the next run makes the slide again and tells why.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    mark = read_done(folder)
+    said = {} if mark is None else {"keys": dict(mark.keys), "made": dict(mark.made)}
     with output_errors(folder):
+        if problems:
+            write_json_atomic(folder / WITHDRAWN_NAME, {"problems": list(problems), **said})
         (folder / DONE_NAME).unlink(missing_ok=True)
 
 

@@ -7,8 +7,9 @@ from pipeline.config import WITHOUT_RESULTS, RunConfig, digest
 from pipeline.io.results import DONE_NAME, SCORE_NAME, write_done, write_score
 from pipeline.io.score import Provenance, ScoreRecord, SlideIdentity
 from pipeline.model.card import ModelCard
-from pipeline.run.job import CellRule, SlideJob
-from pipeline.run.plan import StaleWorkError, read_key, read_plan, utc_now, work_folder
+from pipeline.run.job import CONTENT_PART, CellRule, SlideJob
+from pipeline.run.made import made_by
+from pipeline.run.plan import StaleWorkError, read_plan, read_work, utc_now, work_folder
 
 
 def record_failure(
@@ -25,19 +26,20 @@ def record_failure(
         The folder cannot be written.
     """
     work = work_folder(job.folder)
-    keys = read_key(work)
+    begun = read_work(work)
     record = ScoreRecord(
-        slide=_identity(job, None if keys is None else keys[0]["slide content"]),
+        slide=_identity(job, None if begun is None else begun.key[CONTENT_PART]),
         status="failed",
         reason=reason,
         caveat=card.caveat,
         provenance=provenance(job, card, started=None),
     )
-    if keys is None and (job.folder / DONE_NAME).exists():
+    if begun is None and (job.folder / DONE_NAME).exists():
         return record
     write_score(job.folder / SCORE_NAME, record)
-    if keys is not None and not retry_next_run:
-        write_done(job.folder, keys[0] | keys[1])
+    if begun is not None and not retry_next_run:
+        made = made_by(job, None, begun.members)
+        write_done(job.folder, begun.key | begun.score, made=made)
         shutil.rmtree(work)
     return record
 

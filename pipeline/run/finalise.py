@@ -6,13 +6,24 @@ from typing import Any
 
 from pipeline.errors import SlideChangedError
 from pipeline.io.files import sweep_partial
+from pipeline.io.fingerprint import SlideContent, changed_members
 from pipeline.io.heatmap import finish_heatmap
 from pipeline.io.results import DONE_NAME, write_done
 from pipeline.model.card import load_card
 from pipeline.run.basis import SlideBasis, keep_basis
-from pipeline.run.job import Key, SlideJob
+from pipeline.run.job import SlideJob
+from pipeline.run.made import made_by
 from pipeline.run.outputs import crop_slide, score_basis
-from pipeline.run.plan import HEATMAP_NAME, read_key, read_plan, read_tissue, utc_now, work_folder
+from pipeline.run.plan import (
+    HEATMAP_NAME,
+    BegunWork,
+    Plan,
+    read_plan,
+    read_tissue,
+    read_work,
+    utc_now,
+    work_folder,
+)
 from pipeline.run.prepare import content_of
 from pipeline.run.quality import measured_slide
 from pipeline.run.region_of_interest import load_roi, roi_missing, score_files
@@ -41,15 +52,15 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
         The output folder cannot be written.
     """
     work = work_folder(job.folder)
-    keys = read_key(work)
+    keys = read_work(work)
     if keys is None and (job.folder / DONE_NAME).exists():
         return {"state": "scored"}  # sent twice: a worker died after the last step
     card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
     settled, measured = settle_slide(work, plan, tissue), measured_slide(work, plan, tissue)
     basis = SlideBasis(card, job.weights_sha256, plan, tissue, settled, measured)
     check_unreadable(job, basis)
-    if content_of(job) != plan.slide.fingerprint:
-        raise SlideChangedError(f"{job.name}: the file changed while it was read; run again")
+    content = content_of(job)
+    _check_content(job, plan, keys, content)
     roi = load_roi(job, plan)
     _check_score_files(job, keys)
     sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
@@ -64,15 +75,31 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     score, found = score_basis(job, basis, job.folder, scored)
     crop_slide(job, basis, found, score)
     if keys is not None:
-        write_done(job.folder, keys[0] | keys[1], settings=scoring_settings(job.config))
+        write_done(
+            job.folder,
+            keys.key | keys.score,
+            settings=scoring_settings(job.config),
+            made=made_by(job, plan, content.as_json()),
+        )
     shutil.rmtree(work)
     return {"state": "scored"}
 
 
-def _check_score_files(job: SlideJob, keys: tuple[Key, Key] | None) -> None:
+def _check_content(
+    job: SlideJob, plan: Plan, begun: BegunWork | None, content: SlideContent
+) -> None:
+    files = changed_members({} if begun is None else begun.members, content.as_json())
+    if content.fingerprint == plan.slide.fingerprint and not files:
+        return
+    named = "; ".join(name for name in files if name)
+    which = f" ({named})" if named else ""
+    raise SlideChangedError(f"{job.name}: the file changed while it was read{which}; run again")
+
+
+def _check_score_files(job: SlideJob, keys: BegunWork | None) -> None:
     """The region of interest must be the one in the key that the done mark will carry."""
     if keys is not None and any(
-        keys[1].get(name) != mark for name, mark in score_files(job).items()
+        keys.score.get(name) != mark for name, mark in score_files(job).items()
     ):
         raise SlideChangedError(
             f"{job.name}: its region of interest or the calibration changed meanwhile; run again"

@@ -12,6 +12,7 @@ Key = dict[str, str]
 """Named parts as text, so that a difference can be named."""
 
 ROI_PART = "region of interest"
+CONTENT_PART = "slide content"
 NO_ROI = "none"
 ROI_MISSING = "asked for, but there is none"
 
@@ -73,7 +74,7 @@ def prediction_key(job: SlideJob, card: ModelCard, fingerprint: str) -> Key:
     config, rule = job.config, CellRule.of(job.config, card)
     parts = {
         "results_version": RESULTS_VERSION,
-        "slide content": fingerprint,
+        CONTENT_PART: fingerprint,
         "model weights": job.weights_sha256,
         "model mpp_um": card.mpp_um,
         "model peak window": rule.window,

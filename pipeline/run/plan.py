@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,15 +116,39 @@ def region_path(work: Path, index: int) -> Path:
     return work / "regions" / f"{index:05d}.npz"
 
 
-def write_key(work: Path, key: Key, score: Key) -> None:
+@dataclass(frozen=True, slots=True)
+class BegunWork:
+    """Whose work a work folder holds."""
+
+    key: Key
+    score: Key
+    members: Mapping[str, Mapping[str, Any]]
+    """The slide's files: see :meth:`pipeline.io.fingerprint.SlideContent.as_json`."""
+
+
+def write_key(
+    work: Path,
+    key: Key,
+    score: Key,
+    members: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Say whose work this folder is to hold, before the slide is opened."""
-    write_json_atomic(work / "key.json", {"prediction": key, "score": score})
+    stored = {"prediction": key, "score": score, "members": dict(members or {})}
+    write_json_atomic(work / "key.json", stored)
 
 
 def read_key(work: Path) -> tuple[Key, Key] | None:
     """Return the prediction key and the score key of a work folder, None without one."""
-    stored = _read_json(work / "key.json")
-    return None if stored is None else (stored["prediction"], stored["score"])
+    begun = read_work(work)
+    return None if begun is None else (begun.key, begun.score)
+
+
+def read_work(work: Path) -> BegunWork | None:
+    """Return whose work a folder holds, None where it does not say."""
+    stored = read_json_object(work / "key.json")
+    if stored is None:
+        return None
+    return BegunWork(stored["prediction"], stored["score"], stored.get("members", {}))
 
 
 def write_plan(work: Path, plan: Plan) -> None:
@@ -140,7 +165,7 @@ def read_plan(work: Path) -> Plan:
         There is none, or an earlier version of the program made it.
     """
     try:
-        stored = _read_json(work / "plan.json") or {}
+        stored = read_json_object(work / "plan.json") or {}
         slide = stored["slide"]
         slide["bounds"], slide["mpp"] = tuple(slide["bounds"]), tuple(slide["mpp"])
         return Plan(
@@ -209,13 +234,6 @@ def missing_regions(work: Path, plan: Plan) -> list[int]:
     return [index for index in plan.regions if not region_path(work, index).exists()]
 
 
-def read_done_keys(folder: Path) -> Key | None:
-    """Return the keys of a slide's done mark, whether it still holds or not; None without one."""
-    mark = _read_json(folder / DONE_NAME)
-    keys = None if mark is None else mark.get("keys")
-    return keys if isinstance(keys, dict) else None
-
-
 def empty_folder(folder: Path) -> None:
     """Remove everything in a slide's folder, the done mark first."""
     (folder / DONE_NAME).unlink(missing_ok=True)
@@ -228,7 +246,8 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json_object(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where there is none or it is damaged."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -14,14 +14,15 @@ from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
 from pipeline.errors import UnreadableSlideError
-from pipeline.io.fingerprint import fingerprint
+from pipeline.io.fingerprint import SlideContent, slide_content
 from pipeline.io.heatmap import create_heatmap
 from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
 from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
 from pipeline.io.slides import SlideReader, open_slide
 from pipeline.model.card import ModelCard, load_card
-from pipeline.run.job import CellRule, Key, SlideJob, changed_parts, prediction_key, score_key
+from pipeline.run.earlier import start_over
+from pipeline.run.job import CellRule, Key, SlideJob, prediction_key, score_key
 from pipeline.run.picture import draw_overlay, read_picture
 from pipeline.run.plan import (
     HEATMAP_NAME,
@@ -30,21 +31,22 @@ from pipeline.run.plan import (
     StaleWorkError,
     Tissue,
     UnreachableSlideError,
-    empty_folder,
-    read_done_keys,
-    read_key,
     read_plan,
     region_path,
     utc_now,
     work_folder,
-    write_key,
     write_look,
     write_plan,
     write_tissue,
 )
 from pipeline.run.region_file import holds
-from pipeline.run.region_of_interest import load_roi, score_files
-from pipeline.run.rescore import standing_of
+from pipeline.run.region_of_interest import (
+    RegionOfInterestError,
+    load_roi,
+    refused_files,
+    score_files,
+)
+from pipeline.run.rescore import has_result, standing_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +70,14 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
         The output folder cannot be written.
     """
     card = load_card(Path(job.model_folder))
-    content = content_of(job)
-    key, score = prediction_key(job, card, content), score_key(job, card, score_files(job))
-    if (standing := standing_of(job, card, key, score)) is not None:
+    found = content_of(job)
+    content, (files, refusal) = found.fingerprint, _score_files(job)
+    key, score = prediction_key(job, card, content), score_key(job, card, files)
+    if (standing := standing_of(job, card, key, score, found.as_json())) is not None:
         return standing
-    reason = _start_over(job, key, score)
+    reason = start_over(job, key, score, found)
+    if refusal is not None:
+        raise refusal
     work = work_folder(job.folder)
     try:
         plan = read_plan(work)
@@ -88,8 +93,21 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     return {"state": "planned", "reason": reason}
 
 
-def content_of(job: SlideJob) -> str:
-    """Fingerprint of the slide as it is now.
+def _score_files(job: SlideJob) -> tuple[dict[str, str], RegionOfInterestError | None]:
+    """Mark the files of the score; a refused one too, so that the failure is known next time.
+
+    Results that stand are not given up for it.
+    """
+    try:
+        return score_files(job), None
+    except RegionOfInterestError as error:
+        if has_result(job.folder):
+            raise
+        return refused_files(job, error), error
+
+
+def content_of(job: SlideJob) -> SlideContent:
+    """What the slide's files hold now: samples of each, or every byte where that is asked for.
 
     Raises
     ------
@@ -97,32 +115,9 @@ def content_of(job: SlideJob) -> str:
         It cannot be read.
     """
     try:
-        return fingerprint(Path(job.path))
+        return slide_content(Path(job.path), full=job.config.inputs.fingerprint == "full")
     except UnreadableSlideError as error:
         raise UnreachableSlideError(str(error)) from error
-
-
-def _start_over(job: SlideJob, key: Key, score: Key) -> str:
-    """Keep work of the same key; drop everything else and say why."""
-    work = work_folder(job.folder)
-    before = read_key(work)
-    if before is not None and before[0] == key:
-        write_key(work, key, score)
-        return ""
-    worked = None if before is None else before[0] | before[1]
-    reason = _why(worked or read_done_keys(job.folder), key | score)
-    empty_folder(job.folder)
-    write_key(work, key, score)
-    return reason
-
-
-def _why(before: Key | None, key: Key) -> str:
-    if before is None:
-        return ""
-    changed = changed_parts(before, key)
-    if changed:
-        return f"computed again: {', '.join(changed)} changed"
-    return "computed again: it had failed or a result file is missing"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -137,6 +137,11 @@ def score_files(job: SlideJob) -> dict[str, str]:
     return {ROI_PART: roi_mark(job), CALIBRATION_PART: _calibration_mark(job)}
 
 
+def refused_files(job: SlideJob, error: RegionOfInterestError) -> dict[str, str]:
+    """Mark the same files where the region of interest cannot be used: by what is wrong with it."""
+    return {ROI_PART: f"refused: {error}", CALIBRATION_PART: _calibration_mark(job)}
+
+
 def _calibration_mark(job: SlideJob) -> str:
     name = job.config.score.calibration
     if not name:

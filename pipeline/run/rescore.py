@@ -20,12 +20,14 @@ from pipeline.io.done import (
     read_done,
 )
 from pipeline.io.files import write_json_atomic
+from pipeline.io.fingerprint import changed_members
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
 from pipeline.io.staging import commit_staged, staging
 from pipeline.model.card import ModelCard
 from pipeline.run.basis import SlideBasis, read_basis, write_model
 from pipeline.run.job import Key, SlideJob, changed_parts, score_key
+from pipeline.run.made import Members, keep_sums, run_of, with_sums
 from pipeline.run.outputs import score_basis
 from pipeline.run.region_of_interest import load_roi, roi_missing, score_files
 from pipeline.run.scoring import ScoredWith, check_unreadable
@@ -34,7 +36,9 @@ NOT_ALWAYS_WRITTEN = ("cells*.geojson.gz", "qc.jpg")
 """Result files that one scoring writes and another does not."""
 
 
-def standing_of(job: SlideJob, card: ModelCard, key: Key, score: Key) -> dict[str, Any] | None:
+def standing_of(
+    job: SlideJob, card: ModelCard, key: Key, score: Key, members: Members
+) -> dict[str, Any] | None:
     """Tell what stands of an earlier run; where only the scoring differs, score again.
 
     Results that `ki67 score` made stay as they are: a nightly run never undoes them.
@@ -54,16 +58,18 @@ def standing_of(job: SlideJob, card: ModelCard, key: Key, score: Key) -> dict[st
     OutputError
         The folder cannot be written.
     """
-    found = standing(job, key, score)
+    found = standing(job, key, score, members)
     if found is None:
         return None
     if found.state == "done":
+        keep_sums(job.folder, found.mark, members)
         return {"state": "done", "reason": found.reason} if found.reason else {"state": "done"}
     try:
         basis = read_basis(job.folder)
     except OutputError:  # of an earlier version
         return None
-    score_again(job, replace(basis, card=card), found.mark, run=None)
+    known = with_sums(found.mark, members)
+    score_again(job, replace(basis, card=card), known, run=None)
     return {"state": "scored", "reason": found.reason}
 
 
@@ -77,14 +83,27 @@ class Standing:
     reason: str = ""
 
 
-def standing(job: SlideJob, key: Key, score: Key) -> Standing | None:
-    """Tell what stands of an earlier run; None where the slide is to be predicted. Read only."""
+def standing(
+    job: SlideJob, key: Key, score: Key, members: Members | None = None
+) -> Standing | None:
+    """Tell what stands of an earlier run; None where the slide is to be predicted. Read only.
+
+    Parameters
+    ----------
+    members
+        Files of the slide; sums over every byte count where both sides have them.
+    """
     mark = read_done(job.folder)
     if mark is None or misfits(job.folder, mark):
         return None
     if any(mark.keys.get(name) != value for name, value in key.items()):
         return None
-    failed = read_score(job.folder / SCORE_NAME).status == "failed"
+    if changed_members(mark.made.get("members", {}), members or {}):
+        return None
+    try:
+        failed = read_score(job.folder / SCORE_NAME).status == "failed"
+    except OutputError:  # damaged: this slide's matter, not the batch's
+        return None
     changed = changed_parts(scoring_part(mark.keys, key), score)
     if failed:
         return None if changed or job.retry_failed else Standing("done", mark)
@@ -94,6 +113,15 @@ def standing(job: SlideJob, key: Key, score: Key) -> Standing | None:
     if mark.run is not None:
         return Standing("done", mark, f"stays as `ki67 score` left it; {words} differ here")
     return Standing("score", mark, f"scored again, not predicted: {words} changed")
+
+
+def has_result(folder: Path) -> bool:
+    """Whether a slide is done and has not failed, with whatever settings."""
+    try:
+        done = read_done(folder) is not None
+        return done and read_score(folder / SCORE_NAME).status != "failed"
+    except OutputError:
+        return False
 
 
 def score_again(
@@ -141,6 +169,7 @@ def score_again(
             files=kept | describe_files(staged),
             settings=scoring_settings(job.config),
             run=run,
+            made={**mark.made, **run_of(job)},
         )
         write_json_atomic(staged / DONE_NAME, done_json(new))
         commit_staged(folder, staged, removed=removed)

@@ -1,0 +1,105 @@
+"""A known failure is neither tried nor told again until something changes that may mend it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.run.archive import run_archive
+from pipeline.run.events import RunSummary
+from tests.run.conftest import Configure
+from tests.run.small_slides import spoil_tile, stained_tissue, write_slide
+from tests.run.tiny_network import save_tiny_network
+
+SIZE = {"width": 1300, "height": 1100}
+
+
+class Night:
+    """One slide, run night after night into one folder."""
+
+    def __init__(self, slide: Path, out: Path, configure: Configure, scheduler: str) -> None:
+        self.slide, self.out = slide, out
+        self.configure, self.scheduler = configure, scheduler
+
+    def run(self, *pairs: str, retry_failed: bool = False) -> RunSummary:
+        config = self.configure(self.scheduler, *pairs)
+        return run_archive([self.slide], self.out, config, retry_failed=retry_failed)
+
+    def ends(self, *pairs: str, retry_failed: bool = False) -> tuple[str, int]:
+        summary = self.run(*pairs, retry_failed=retry_failed)
+        return summary.records[0].outcome, summary.exit_code
+
+
+NEW, KNOWN, SCORED = ("failed", 1), ("failed_before", 0), ("scored", 0)
+
+
+@pytest.fixture
+def night(tmp_path: Path, configure: Configure, scheduler: str) -> Night:
+    """The slide says no resolution: it fails every time."""
+    slide = write_slide(tmp_path / "silent.tif", stained_tissue(5, **SIZE), mpp=None)
+    return Night(slide, tmp_path / "out", configure, scheduler)
+
+
+def test_a_known_failure_fails_one_night_only_and_is_tried_on_request(night: Night) -> None:
+    assert [night.ends(), night.ends(), night.ends()] == [NEW, KNOWN, KNOWN]
+    assert night.ends(retry_failed=True) == NEW
+    assert night.ends() == KNOWN
+
+
+def test_a_resolution_given_now_makes_it_tried_again(night: Night) -> None:
+    assert [night.ends(), night.ends()] == [NEW, KNOWN]
+    assert night.ends("slides.mpp=0.25") == SCORED
+
+
+def test_another_reader_makes_it_tried_again(night: Night) -> None:
+    assert [night.ends(), night.ends("slides.reader=tiffslide")] == [NEW, NEW]
+
+
+def test_another_model_makes_it_tried_again(night: Night, tmp_path: Path) -> None:
+    assert [night.ends(), night.ends()] == [NEW, KNOWN]
+    other = save_tiny_network(tmp_path / "model")
+    card = other / "card.json"
+    card.write_text(card.read_text().replace('"halo_px": 32', '"halo_px": 64'))
+    assert night.ends(f'prediction.model="{other}"') == NEW
+
+
+def test_a_replaced_file_is_tried_again(night: Night) -> None:
+    assert [night.ends(), night.ends()] == [NEW, KNOWN]
+    write_slide(night.slide, stained_tissue(5, **SIZE))
+    assert night.ends() == SCORED
+
+
+def test_a_file_that_only_has_another_time_stays_known(night: Night) -> None:
+    assert night.ends() == NEW
+    os.utime(night.slide)
+    assert night.ends() == KNOWN
+
+
+def test_a_changed_limit_of_the_score_makes_it_tried_again(night: Night) -> None:
+    spoil_tile(write_slide(night.slide, stained_tissue(3, **SIZE)), 8)
+    assert [night.ends(), night.ends()] == [NEW, KNOWN]
+    assert night.ends("slides.max_unreadable_pct=60") == SCORED
+
+
+def test_a_slide_out_of_reach_is_tried_every_night(night: Night) -> None:
+    away = night.slide.rename(night.slide.with_name("away.tif"))
+    assert [night.ends(), night.ends()] == [NEW, NEW]
+    away.rename(night.slide)
+    assert night.ends("slides.mpp=0.25") == SCORED
+
+
+def test_a_region_that_is_missing_is_known_until_it_is_drawn(night: Night, tmp_path: Path) -> None:
+    write_slide(night.slide, stained_tissue(5, **SIZE))
+    folder = tmp_path / "regions"
+    folder.mkdir()
+    asked = (f'roi.folder="{folder}"', "roi.required=true")
+    assert [night.ends(*asked), night.ends(*asked)] == [NEW, KNOWN]
+    assert night.ends() == SCORED
+
+
+def test_a_damaged_score_of_a_finished_slide_is_made_again(night: Night) -> None:
+    write_slide(night.slide, stained_tissue(5, **SIZE))
+    assert night.ends() == SCORED
+    score = next(night.out.glob("slides/*/score.json"))
+    score.write_bytes(b"x" * score.stat().st_size)
+    assert night.ends() == SCORED
