@@ -31,6 +31,8 @@ class SlideJob:
     weights_sha256: str
     run_id: str
     retry_failed: bool = False
+    versions: tuple[tuple[str, str], ...] = ()
+    """Of the driver: a worker that has others refuses; empty: nobody asks."""
     group: str | None = None
     """The case the slide belongs to."""
 
