@@ -2,14 +2,13 @@
 
 import logging
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, InterruptedRunError, ModelError, OutputError, PipelineError
+from pipeline.errors import ConfigError, InterruptedRunError, ModelError, OutputError
 from pipeline.io.files import make_folder
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
@@ -18,17 +17,21 @@ from pipeline.io.staging import settle_all
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters import connect
-from pipeline.run.driver import Driver, SchedulerLostError
+from pipeline.run.driver import Driver
 from pipeline.run.events import Event, Outcome, RunSummary, SlideRecord
 from pipeline.run.failure import record_failure
 from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.jobs import jobs_of
 from pipeline.run.lock import locked
+from pipeline.run.quarantine import drop_record
 from pipeline.run.records import RunRecords
 from pipeline.run.region_of_interest import absolute_files
+from pipeline.run.setbacks import SchedulerLostError
 from pipeline.run.slide import SlideProgress
+from pipeline.run.space import check_space
 from pipeline.run.stop import StopRequest, stop_on_signals
+from pipeline.run.tries import check_there, clear_tries, remove_tries
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ BACK_OFF_S = 5.0
 """First pause before a lost scheduler is looked for again; it doubles."""
 
 
-class BatchStoppedError(PipelineError):
+class BatchStoppedError(InterruptedRunError):
     """The output folder gave out on the way: the run stopped, and no slide is blamed."""
 
 
@@ -90,8 +93,11 @@ def run_archive(
     stored_calibration(config, weights_sha256=card.weights_sha256, threshold=threshold)
     make_folder(out)
     out = out.resolve()
-    with locked(out), stop_on_signals() as stop:
+    with locked(out) as lock, stop_on_signals() as stop:
+        lock.when_taken(stop.ask)
+        check_space(out, 0, what="a run")
         settle_all(out)
+        clear_tries(out)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         common = SlideJob(
             slide_id="",
@@ -122,7 +128,7 @@ class _Archive:
     ) -> None:
         self._slides = [SlideProgress(job, position) for position, job in enumerate(jobs)]
         self._ended: dict[int, SlideRecord] = {}
-        self._config, self._card = config, card
+        self._out, self._config, self._card = out, config, card
         self._stop, self._emit = stop, emit
         self._records = RunRecords(out, config, card, jobs)
 
@@ -139,7 +145,9 @@ class _Archive:
             raise BatchStoppedError(str(error)) from error
         finally:
             with suppress(OutputError):  # a full disk has been told of already
+                check_there(self._out)
                 self._records.end(status, self._in_order())
+            remove_tries(self._out)
         for notice in self._records.publish(report):
             self._emit(Event("notice", message=notice))
         return RunSummary(self._records.run_id, self._in_order())
@@ -166,24 +174,32 @@ class _Archive:
                 if isinstance(error, ConfigError) and not losses:
                     raise  # it was never there
                 losses += 1
+                if self._stop.requested:
+                    raise InterruptedRunError(self._stop.words) from error
                 if losses > self._config.cluster.retries:
                     raise InterruptedRunError(
                         f"the scheduler was lost {losses} times; run the same command to go on"
                     ) from error
                 self._emit(Event("notice", message="the scheduler was lost; connecting again"))
-                time.sleep(BACK_OFF_S * 2 ** (losses - 1))
+                self._stop.wait(BACK_OFF_S * 2 ** (losses - 1))
+                clear_tries(self._out)
                 for slide in self._slides:
                     slide.connection_lost()
 
     def _finished(self, slide: SlideProgress, state: str) -> None:
         """Keep the record of one slide, write the table, tell."""
+        check_there(self._out)
         outcome, score = self._outcome(slide, state)
         slide_id = slide.job.slide_id
         record = SlideRecord(slide_id, slide.job.name, outcome, score, slide.seconds)
         self._ended[slide.position] = record
         self._records.add(record)
         logger.info(
-            "%s: %s, %s cells, %.1f s", slide_id, outcome, score.counts.total, slide.seconds
+            "%s: %s, %s cells, %.1f s",
+            slide_id,
+            outcome,
+            score.counts.total,
+            slide.seconds,
         )
         done, total = len(self._ended), len(self._slides)
         self._emit(Event("slide_done", slide_id, done, total, score.reason or "", record))
@@ -191,8 +207,12 @@ class _Archive:
     def _outcome(self, slide: SlideProgress, state: str) -> tuple[Outcome, ScoreRecord]:
         if slide.failure is not None:
             return "failed", record_failure(
-                slide.job, self._card, slide.failure, retry_next_run=slide.retry_next_run
+                slide.job,
+                self._card,
+                slide.failure,
+                retry_next_run=slide.retry_next_run,
             )
+        drop_record(slide.job)
         score = read_score(slide.job.folder / SCORE_NAME)
         if state != "done":
             return "scored", score

@@ -1,46 +1,29 @@
 """The driver: a bounded window of tasks, slides in order, one bad slide never stops the others."""
 
-import errno
 import logging
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, KilledWorker
-from distributed.comm.core import CommClosedError
+from distributed import Client, Future
 
 from pipeline.config import ClusterSettings
-from pipeline.errors import (
-    ConfigError,
-    InterruptedRunError,
-    ModelError,
-    OutputError,
-    SlideChangedError,
-    SlideError,
-)
+from pipeline.errors import InterruptedRunError
 from pipeline.run import worker
 from pipeline.run.cluster import worker_count
 from pipeline.run.events import Event, EventKind, Work
-from pipeline.run.plan import (
-    StaleWorkError,
-    UnreachableSlideError,
-    missing_regions,
-    read_plan,
-    work_folder,
-)
+from pipeline.run.plan import missing_regions, read_plan, work_folder
+from pipeline.run.quarantine import Ending, ending_of, keep_record, verdict_on
+from pipeline.run.setbacks import Meaning, SchedulerLostError, Setback, judge
 from pipeline.run.slide import Phase, SlideProgress, Task
+from pipeline.run.space import check_space, slide_bytes
 from pipeline.run.stop import StopRequest
+from pipeline.run.tries import read_tries
 
 logger = logging.getLogger(__name__)
-
-GRACE_S = 30.0
-"""Time the tasks under way get to end after a request to stop."""
-
-NO_WORKER_S = 300.0
-"""How long a run waits for a cluster without workers."""
 
 _POLL_S = 0.5
 _WORKERS_EVERY_S = 2.0
@@ -53,12 +36,6 @@ _CALLS: dict[str, Callable[..., object]] = {
     "region": worker.process_region,
     "finalise": worker.finalise_slide,
 }
-_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-_PASSING_ERRNOS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
-
-
-class SchedulerLostError(Exception):
-    """The scheduler went away with all futures; the files say what is left to do."""
 
 
 class Driver:
@@ -90,6 +67,7 @@ class Driver:
         self._flying: dict[Future[Any], Task] = {}
         self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._suspects: deque[Task] = deque()
+        self._trying: Task | None = None
         self._workers, self._workers_asked, self._workers_seen = 1, 0.0, time.monotonic()
         self._workers_told = -1
 
@@ -109,7 +87,7 @@ class Driver:
             if self._stop.requested:
                 self._emit(Event("notice", message="stopping; once more to stop at once"))
                 self._drain()
-                raise InterruptedRunError("stopped on request; run the same command to go on")
+                raise InterruptedRunError(self._stop.words)
             self._fill()
             if not self._flying:
                 return
@@ -117,13 +95,7 @@ class Driver:
 
     def _fill(self) -> None:
         """Send what the window allows: regions of the first slides, then plans of the next."""
-        if self._suspects:
-            # a task that lost its worker goes alone, so that nothing else takes the blame again
-            if not self._flying:
-                task = self._suspects.popleft()
-                self._slides[task.slide].held -= 1
-                self._send(task)
-            return
+        self._try_suspect()
         workers = self._count_workers()
         window = self._settings.window_per_worker * workers
         regions = sum(task.kind == "region" for task in self._flying.values())
@@ -135,7 +107,7 @@ class Driver:
                 self._send(Task("finalise", slide.position))
             elif slide.phase is Phase.REGIONS:
                 ahead += slide.flying == 0
-                while slide.pending and regions < window:
+                while slide.pending and regions < window and not slide.held:
                     self._send(Task("region", slide.position, slide.pending.popleft()))
                     regions += 1
             elif slide.phase is Phase.PREPARING:
@@ -148,9 +120,25 @@ class Driver:
             elif slide.phase is Phase.WAITING:
                 return
 
+    def _try_suspect(self) -> None:
+        """Send one task that lost its worker; no second one, and nothing else of its slide.
+
+        Marks tell which task a worker died of, so the other slides go on meanwhile.
+        """
+        while self._suspects and self._trying is None:
+            task = self._suspects.popleft()
+            slide = self._slides[task.slide]
+            if slide.failure is None:
+                self._trying = task
+                self._send(task)
+                return
+            slide.held -= 1
+            if slide.idle:
+                self._close(slide)
+
     def _send(self, task: Task) -> None:
         slide = self._slides[task.slide]
-        arguments = (slide.job, task.index) if task.kind == "region" else (slide.job,)
+        arguments = (slide.job, task.attempt, *([task.index] if task.kind == "region" else []))
         # the hash part of the id: a file's name may carry a patient's
         name = slide.job.slide_id.rsplit("-", 1)[-1]
         future = self._client.submit(
@@ -175,6 +163,9 @@ class Driver:
         task = self._flying.pop(future)
         slide = self._slides[task.slide]
         slide.flying -= 1
+        if task is self._trying:
+            self._trying = None
+            slide.held -= 1
         self._settle(slide, task, future)
         if slide.failure is not None and slide.idle:
             self._close(slide)
@@ -184,26 +175,43 @@ class Driver:
             raise SchedulerLostError
         try:
             result = future.result(timeout=_GATHER_S)
-        except CancelledError as error:
-            raise SchedulerLostError from error
-        except KilledWorker:
-            self._killed(slide, task)
-        except (CommClosedError, TimeoutError):
-            self._retry(slide, task, "the connection to a worker broke")
-        except (SlideChangedError, StaleWorkError) as error:
-            self._plan_anew(slide, error)
-        except SlideError as error:
-            passing = isinstance(error, UnreachableSlideError)
-            slide.fail(str(error), retry_next_run=passing)
-        except (OutputError, ModelError, ConfigError):
-            raise
-        except OSError as error:
-            self._system_error(slide, task, error)
         except Exception as error:  # whatever a slide can do to a library is that slide's failure
             logger.info("%s: %s", slide.job.slide_id, task, exc_info=error)
-            slide.fail(f"{task}: {type(error).__name__}: {_first_line(error)}")
+            self._set_back(slide, task, judge(error, str(task), slide.job.out))
         else:
             self._advance(slide, task, result)
+
+    def _set_back(self, slide: SlideProgress, task: Task, setback: Setback) -> None:
+        meaning, again = setback.meaning, task.attempt < self._settings.retries
+        if slide.failure is not None:
+            return
+        if meaning is Meaning.WORKER_LOST:
+            self._worker_lost(slide, task)
+        elif meaning is Meaning.PASSING and again:
+            self._send(task.again())
+        elif meaning is Meaning.PASSING:
+            reason = f"{task}: {setback.reason} {task.attempt + 1} times"
+            slide.fail(reason, retry_next_run=True)
+        elif meaning is Meaning.STALE and slide.plans < self._settings.retries and slide.idle:
+            slide.plan_anew()
+        else:
+            slide.fail(setback.reason, retry_next_run=setback.retry_next_run)
+
+    def _worker_lost(self, slide: SlideProgress, task: Task) -> None:
+        """Try the task alone; set its slide aside when that was of no use."""
+        job, tries = slide.job, read_tries(slide.job, str(task))
+        ending = ending_of(tries[-1] if tries else None)
+        allowed = self._settings.retries
+        if task.attempt < (min(1, allowed) if ending is Ending.HUNG else allowed):
+            message = f"{job.name}: a worker {ending.value} in {task}; it is tried alone"
+            self._emit(Event("notice", job.slide_id, message=message))
+            slide.held += 1
+            self._suspects.append(task.again())
+            return
+        verdict = verdict_on(job, str(task), tries)
+        keep_record(job, str(task), tries, verdict)
+        slide.fail(verdict.reason, retry_next_run=verdict.retry_next_run)
+        self._tell(slide, "quarantined", verdict.reason)
 
     def _advance(self, slide: SlideProgress, task: Task, result: dict[str, object]) -> None:
         if slide.failure is not None:
@@ -221,44 +229,24 @@ class Driver:
             work = work_folder(slide.job.folder)
             plan = read_plan(work)
             slide.planned(missing_regions(work, plan), len(plan.regions))
+            slide.room_bytes = slide_bytes(plan, downsample=slide.job.config.heatmap.downsample)
+            self._check_space(slide)
             reason = str(result.get("reason", ""))
             self._tell(slide, "slide_started", reason, Work.of(result))
+
+    def _check_space(self, begun: SlideProgress) -> None:
+        """Stop before a disk is full: this slide and those under way must fit."""
+        needed = sum(slide.room_left_bytes for slide in self._open)
+        check_space(Path(begun.job.out), needed, what=f"{begun.job.name} and slides under way")
 
     def _close(self, slide: SlideProgress, state: str = "failed") -> None:
         slide.phase = Phase.DONE
         self._open.remove(slide)
         self._finished(slide, state)
 
-    def _killed(self, slide: SlideProgress, task: Task) -> None:
-        if task.attempt >= self._settings.retries:
-            slide.fail(f"worker killed repeatedly ({task})", retry_next_run=True)
-        elif slide.failure is None:
-            slide.held += 1
-            self._suspects.append(task.again())
-
-    def _retry(self, slide: SlideProgress, task: Task, reason: str) -> None:
-        if task.attempt >= self._settings.retries:
-            slide.fail(f"{task}: {reason} {task.attempt + 1} times", retry_next_run=True)
-        elif slide.failure is None:
-            self._send(task.again())
-
-    def _plan_anew(self, slide: SlideProgress, error: SlideError) -> None:
-        if slide.plans >= self._settings.retries or not slide.idle:
-            slide.fail(str(error), retry_next_run=True)
-        else:
-            slide.plan_anew()
-
-    def _system_error(self, slide: SlideProgress, task: Task, error: OSError) -> None:
-        if error.errno in _DISK_ERRNOS:
-            raise OutputError(f"{slide.job.out}: {error.strerror}; free space and run again")
-        if error.errno in _PASSING_ERRNOS:
-            self._retry(slide, task, str(error.strerror))
-        else:
-            slide.fail(f"{task}: {type(error).__name__}: {_first_line(error)}")
-
     def _drain(self) -> None:
         """Let the tasks under way end within the grace period; what ends is kept."""
-        ends = time.monotonic() + GRACE_S
+        ends = time.monotonic() + self._settings.grace_s
         while self._flying and (left := ends - time.monotonic()) > 0:
             self._await_one(min(left, _POLL_S))
 
@@ -277,17 +265,12 @@ class Driver:
         """A dead worker of an own cluster is replaced within seconds; a remote one may not be."""
         if worker_count(self._client):
             self._workers_seen = time.monotonic()
-        elif time.monotonic() - self._workers_seen > NO_WORKER_S:
+        elif time.monotonic() - self._workers_seen > (limit_s := self._settings.worker_wait_s):
             raise InterruptedRunError(
-                f"the cluster has had no worker for {NO_WORKER_S:.0f} s; start one and run again"
+                f"the cluster has had no worker for {limit_s:g} s; start one and run again"
             )
 
     def _tell(
         self, slide: SlideProgress, kind: EventKind, message: str = "", work: Work | None = None
     ) -> None:
         self._emit(Event(kind, slide.job.slide_id, slide.done, slide.total, message, work=work))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else "no message"

@@ -50,7 +50,7 @@ class SlideProgress:
     flying: int = 0
     """Tasks sent and not back."""
     held: int = 0
-    """Tasks that lost their worker and wait to be sent alone."""
+    """Tasks that lost their worker and wait to be sent alone, or are on their way so."""
     done: int = 0
     total: int = 0
     plans: int = 0
@@ -59,6 +59,13 @@ class SlideProgress:
     retry_next_run: bool = False
     """The failure says nothing about the slide itself, so another run tries again."""
     started: float = 0.0
+    room_bytes: int = 0
+    """Of the disk, that its work and results may take."""
+
+    @property
+    def room_left_bytes(self) -> int:
+        """Bytes it may still write: its results all at the end, its regions one by one."""
+        return round(self.room_bytes * (1 - self.done / self.total / 2)) if self.total else 0
 
     @property
     def seconds(self) -> float:
@@ -102,6 +109,6 @@ class SlideProgress:
     def connection_lost(self) -> None:
         """Nothing that was sent will come back."""
         if self.phase is not Phase.DONE:
-            self.flying = self.held = 0
+            self.flying = self.held = self.room_bytes = 0
             self.pending.clear()
             self.phase = Phase.WAITING

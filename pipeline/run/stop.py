@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -13,14 +14,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether the run was asked to stop."""
+    """Whether the run was asked to stop, and why."""
 
     def __init__(self) -> None:
         self.requested = False
+        self.reason = "stopped on request"
 
-    def ask(self) -> None:
+    def ask(self, reason: str = "stopped on request") -> None:
         """Stop as soon as the tasks under way have ended."""
-        self.requested = True
+        if not self.requested:
+            self.reason, self.requested = reason, True
+
+    @property
+    def words(self) -> str:
+        """Why the run ends, and what to do."""
+        return f"{self.reason}; run the same command to go on"
+
+    def wait(self, seconds: float) -> None:
+        """Pause, but not longer than until the request."""
+        ends = time.monotonic() + seconds
+        while not self.requested and (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
 
 
 @contextlib.contextmanager

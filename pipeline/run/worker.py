@@ -2,34 +2,37 @@
 
 from typing import Any
 
+from pipeline.run.clusters.admission import admitted
 from pipeline.run.job import SlideJob
 from pipeline.run.stages import StageClock
+from pipeline.run.tries import tried
 
 # torch and the slide libraries take seconds and 200 MB, which the driver never needs
 
 
-def prepare_slide(job: SlideJob) -> dict[str, Any]:
+def prepare_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
     """See :func:`pipeline.run.prepare.prepare_slide`."""
     from pipeline.run import prepare
 
     clock = StageClock()
-    with clock.stage("prepare"):
-        result = prepare.prepare_slide(job)
+    with tried(job, "prepare", attempt), clock.stage("prepare"):
+        result = prepare.prepare_slide(admitted(job))
     return {**result, "seconds": clock.seconds}
 
 
-def process_region(job: SlideJob, index: int) -> dict[str, Any]:
+def process_region(job: SlideJob, attempt: int, index: int) -> dict[str, Any]:
     """See :func:`pipeline.run.region.process_region`."""
     from pipeline.run import region
 
-    return region.process_region(job, index)
+    with tried(job, f"region {index}", attempt):
+        return region.process_region(admitted(job), index)
 
 
-def finalise_slide(job: SlideJob) -> dict[str, Any]:
+def finalise_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
     """See :func:`pipeline.run.finalise.finalise_slide`."""
     from pipeline.run import finalise
 
     clock = StageClock()
-    with clock.stage("finalise"):
-        result = finalise.finalise_slide(job)
+    with tried(job, "finalise", attempt), clock.stage("finalise"):
+        result = finalise.finalise_slide(admitted(job))
     return {**result, "seconds": clock.seconds}

@@ -1,0 +1,92 @@
+"""What an error of a task means: for the slide, for its next try, or for the whole run."""
+
+import errno
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from distributed import KilledWorker
+from distributed.comm.core import CommClosedError
+
+from pipeline.errors import (
+    ConfigError,
+    ModelError,
+    OutputError,
+    SlideChangedError,
+    SlideError,
+)
+from pipeline.run.plan import StaleWorkError, UnreachableSlideError
+from pipeline.run.tries import TaskLostError
+
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_PASSING_ERRNOS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
+
+
+class SchedulerLostError(Exception):
+    """The scheduler went away with all futures; the files say what is left to do."""
+
+
+class Meaning(Enum):
+    """What the driver does about it."""
+
+    WORKER_LOST = auto()
+    """Try the task alone, a few times."""
+    PASSING = auto()
+    """Send the task again, a few times."""
+    STALE = auto()
+    """Plan the slide anew."""
+    SLIDE = auto()
+    """The slide failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """One failed task, judged."""
+
+    meaning: Meaning
+    reason: str
+    retry_next_run: bool = False
+
+
+def judge(error: BaseException, task: str, out: str) -> Setback:
+    """Tell what an error means for its slide.
+
+    Parameters
+    ----------
+    task
+        Its name for a message, such as ``region 3``.
+
+    Raises
+    ------
+    SchedulerLostError
+        All futures are gone.
+    OutputError, ModelError, ConfigError
+        No slide could go on.
+    """
+    match error:
+        case CancelledError():
+            raise SchedulerLostError from error
+        case KilledWorker() | TaskLostError():
+            return Setback(Meaning.WORKER_LOST, f"{task}: its worker died")
+        case CommClosedError() | TimeoutError():
+            return Setback(Meaning.PASSING, "the connection to a worker broke")
+        case SlideChangedError() | StaleWorkError():
+            return Setback(Meaning.STALE, str(error), retry_next_run=True)
+        case SlideError():
+            passing = isinstance(error, UnreachableSlideError)
+            return Setback(Meaning.SLIDE, str(error), retry_next_run=passing)
+        case OutputError() | ModelError() | ConfigError():
+            raise error
+        case MemoryError():
+            reason = f"{task}: no memory; use fewer --workers or a smaller prediction.region_tiles"
+            return Setback(Meaning.SLIDE, reason, retry_next_run=True)
+        case OSError() if error.errno in _DISK_ERRNOS:
+            raise OutputError(f"{out}: {error.strerror}; free space and run again") from error
+        case OSError() if error.errno in _PASSING_ERRNOS:
+            return Setback(Meaning.PASSING, str(error.strerror))
+    return Setback(Meaning.SLIDE, f"{task}: {type(error).__name__}: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else "no message"
