@@ -13,7 +13,8 @@ from distributed import Client, Future
 from pipeline.config import ClusterSettings
 from pipeline.errors import InterruptedRunError
 from pipeline.run import worker
-from pipeline.run.cluster import worker_count
+from pipeline.run.clusters.admission import ForeignWorkerError
+from pipeline.run.clusters.pool import Roster
 from pipeline.run.events import Event, EventKind, Work
 from pipeline.run.plan import missing_regions, read_plan, work_folder
 from pipeline.run.quarantine import Ending, ending_of, keep_record, verdict_on
@@ -68,7 +69,9 @@ class Driver:
         self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._suspects: deque[Task] = deque()
         self._trying: Task | None = None
-        self._workers, self._workers_asked, self._workers_seen = 1, 0.0, time.monotonic()
+        self._roster = Roster(client)
+        self._pool = self._roster.look()
+        self._workers_asked, self._workers_seen = 0.0, time.monotonic()
         self._workers_told = -1
 
     def run(self) -> None:
@@ -147,6 +150,7 @@ class Driver:
             key=(task.kind, name, task.index, task.attempt, slide.plans, slide.job.run_id),
             priority=_PRIORITY[task.kind],
             pure=False,
+            **self._pool.placement(task.kind),
         )
         slide.flying += 1
         self._flying[future] = task
@@ -175,6 +179,8 @@ class Driver:
             raise SchedulerLostError
         try:
             result = future.result(timeout=_GATHER_S)
+        except ForeignWorkerError as error:
+            self._refuse_worker(slide, task, error)
         except Exception as error:  # whatever a slide can do to a library is that slide's failure
             logger.info("%s: %s", slide.job.slide_id, task, exc_info=error)
             self._set_back(slide, task, judge(error, str(task), slide.job.out))
@@ -196,6 +202,14 @@ class Driver:
             slide.plan_anew()
         else:
             slide.fail(setback.reason, retry_next_run=setback.retry_next_run)
+
+    def _refuse_worker(self, slide: SlideProgress, task: Task, error: ForeignWorkerError) -> None:
+        """Send a worker away that joined and cannot do this work; the task goes to another."""
+        if error.address in self._pool.gpu | self._pool.cpu:
+            self._emit(Event("notice", message=f"{error}; it gets no more work"))
+            self._client.retire_workers([error.address], close_workers=True)
+            self._look_at_workers()
+        self._set_back(slide, task, Setback(Meaning.PASSING, error.reason))
 
     def _worker_lost(self, slide: SlideProgress, task: Task) -> None:
         """Try the task alone; set its slide aside when that was of no use."""
@@ -253,17 +267,19 @@ class Driver:
     def _count_workers(self) -> int:
         if time.monotonic() - self._workers_asked > _WORKERS_EVERY_S:
             self._workers_asked = time.monotonic()
-            self._tell_workers(worker_count(self._client))
-        return self._workers
+            self._look_at_workers()
+        return max(1, self._pool.predicting)
 
-    def _tell_workers(self, number: int) -> None:
-        if number != self._workers_told:
-            self._emit(Event("workers", done=number))
-        self._workers_told, self._workers = number, max(1, number)
+    def _look_at_workers(self) -> None:
+        self._pool = self._roster.look()
+        if self._pool.predicting != self._workers_told:
+            self._workers_told = self._pool.predicting
+            self._emit(Event("workers", done=self._workers_told))
 
     def _check_workers(self) -> None:
         """A dead worker of an own cluster is replaced within seconds; a remote one may not be."""
-        if worker_count(self._client):
+        self._look_at_workers()
+        if self._pool.predicting:
             self._workers_seen = time.monotonic()
         elif time.monotonic() - self._workers_seen > (limit_s := self._settings.worker_wait_s):
             raise InterruptedRunError(

@@ -77,6 +77,10 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
             return Setback(Meaning.SLIDE, str(error), retry_next_run=passing)
         case OutputError() | ModelError() | ConfigError():
             raise error
+        case ModuleNotFoundError():  # an installation's fault, never a slide's
+            raise ConfigError(
+                f"a worker cannot import {error.name}; install the same versions on all of them"
+            ) from error
         case MemoryError():
             reason = f"{task}: no memory; use fewer --workers or a smaller prediction.region_tiles"
             return Setback(Meaning.SLIDE, reason, retry_next_run=True)

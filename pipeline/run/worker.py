@@ -15,8 +15,9 @@ def prepare_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
     from pipeline.run import prepare
 
     clock = StageClock()
+    job = admitted(job)
     with tried(job, "prepare", attempt), clock.stage("prepare"):
-        result = prepare.prepare_slide(admitted(job))
+        result = prepare.prepare_slide(job)
     return {**result, "seconds": clock.seconds}
 
 
@@ -24,8 +25,9 @@ def process_region(job: SlideJob, attempt: int, index: int) -> dict[str, Any]:
     """See :func:`pipeline.run.region.process_region`."""
     from pipeline.run import region
 
+    job = admitted(job)
     with tried(job, f"region {index}", attempt):
-        return region.process_region(admitted(job), index)
+        return region.process_region(job, index)
 
 
 def finalise_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def finalise_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
     from pipeline.run import finalise
 
     clock = StageClock()
+    job = admitted(job)
     with tried(job, "finalise", attempt), clock.stage("finalise"):
-        result = finalise.finalise_slide(admitted(job))
+        result = finalise.finalise_slide(job)
     return {**result, "seconds": clock.seconds}
