@@ -2,6 +2,7 @@
 
 PipelineError
 ├── ConfigError            a setting is unknown or out of range               (exit 2)
+│   └── ManifestError      lines of a table of slides are wrong, each one said
 ├── ModelError             weights or model card cannot be used               (exit 2)
 ├── AnnotationError        annotated fields or regions of interest are wrong
 ├── OutputError            the output folder cannot be written                (stops the batch)
@@ -9,6 +10,7 @@ PipelineError
 ├── InterruptedRunError    stopped on request, resumable                      (exit 75)
 └── SlideError             one slide cannot be scored; the others go on
     ├── UnreadableSlideError
+    ├── UnreachableSlideError
     ├── MissingResolutionError
     ├── ResolutionRangeError
     └── SlideChangedError
@@ -21,6 +23,20 @@ class PipelineError(Exception):
 
 class ConfigError(PipelineError, ValueError):
     """A setting is unknown, contradictory or out of range."""
+
+
+class ManifestError(ConfigError):
+    """Lines of a manifest are wrong.
+
+    Parameters
+    ----------
+    lines
+        One a fault, whole.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 class ModelError(PipelineError, ValueError):
@@ -49,6 +65,10 @@ class SlideError(PipelineError):
 
 class UnreadableSlideError(SlideError, OSError):
     """The file is missing, damaged or no slide."""
+
+
+class UnreachableSlideError(SlideError):
+    """The slide cannot be read at all now; that may pass, so the next run tries again."""
 
 
 class MissingResolutionError(SlideError, ValueError):

@@ -16,6 +16,7 @@ from pipeline.errors import (
     ConfigError,
     InterruptedRunError,
     LockedError,
+    ManifestError,
     ModelError,
     OutputError,
     PipelineError,
@@ -30,10 +31,17 @@ COMMANDS = {
         "pipeline.cli.run:run",
         "Score slides: files, folders and globs in, a folder each out.",
     ),
+    "preflight": (
+        "pipeline.cli.preflight:preflight",
+        "Tell before a run what will be done, fail and be needed.",
+    ),
     "score": (
         "pipeline.cli.score:score",
         "Score a run again without predicting: threshold, regions.",
     ),
+    "status": ("pipeline.cli.status:status", "Tell how far a run is, and what to do next."),
+    "verify": ("pipeline.cli.verify:verify", "Read every result file again; withdraw what fails."),
+    "history": ("pipeline.cli.history:history", "Tell which slides were done when, with what."),
     "report": ("pipeline.cli.report:report", "Build report and QuPath project again."),
     "export": (
         "pipeline.cli.export:export",
@@ -146,7 +154,10 @@ def _one_line(ctx: click.Context | None) -> Iterator[None]:
     except PipelineError as error:
         if ctx is not None and ctx.find_root().meta.get(TRACEBACK_KEY):
             click.echo(traceback.format_exc(), err=True)
-        raise _refusal(str(error) or type(error).__name__, exit_code(error)) from error
+        lines = error.lines if isinstance(error, ManifestError) else (str(error),)
+        for line in lines[:-1]:
+            _refusal(line, exit_code(error))
+        raise _refusal(lines[-1] or type(error).__name__, exit_code(error)) from error
 
 
 def _refusal(message: str, code: int) -> click.exceptions.Exit:

@@ -43,6 +43,7 @@ __all__ = [
     "ClusterSettings",
     "HeatmapSettings",
     "HotspotSettings",
+    "InputSettings",
     "KubernetesSettings",
     "PredictionSettings",
     "QcReason",
