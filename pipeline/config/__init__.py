@@ -31,6 +31,7 @@ from pipeline.config.settings import (
     ScoreSettings,
     SlideSettings,
     TissueSettings,
+    WatchingSettings,
     digest,
 )
 
@@ -55,6 +56,7 @@ __all__ = [
     "SlideSettings",
     "SlurmSettings",
     "TissueSettings",
+    "WatchingSettings",
     "digest",
     "given_settings",
     "known_keys",

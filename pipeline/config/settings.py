@@ -13,7 +13,7 @@ from pipeline.config.section import Section
 MPP_RANGE_UM = (0.08, 2.0)
 """Micrometres per pixel that a microscope slide scanner can have."""
 
-WITHOUT_RESULTS = frozenset({"inputs", "cluster"})
+WITHOUT_RESULTS = frozenset({"inputs", "cluster", "watching"})
 """Sections that change no result: they stand in no key and in no digest of a result."""
 
 STRIDE_PX = 32
@@ -186,6 +186,25 @@ class QcSettings(Section):
     classical_min_cells: int = Field(200, ge=1, description="of each method, else no comparison")
 
 
+class WatchingSettings(Section):
+    """What a run tells while it goes on; nothing of it changes a result."""
+
+    port: int = Field(8790, ge=0, le=65535, description="of the page, on loopback; 0: any free")
+    origins: tuple[str, ...] = Field((), description="host:port of a reverse proxy")
+    names: bool = Field(False, description="file names on the page, not slide ids alone")
+    performance_report: bool = Field(False, description="dask's, as runs/RUN.performance.html")
+    log_json: bool = Field(False, description="stderr: one JSON object a line")
+    log_file: str | None = Field(None, description="JSON lines are appended to it")
+    log_paths: bool = Field(False, description="names and paths in the logs")
+
+    @model_validator(mode="after")
+    def _origins_are_whole(self) -> Self:
+        for origin in self.origins:
+            if not origin or "*" in origin or "/" in origin:
+                raise ValueError(f"origins={origin!r}: give host or host:port, without *")
+        return self
+
+
 class RunConfig(Section):
     """Every setting of one run."""
 
@@ -200,6 +219,7 @@ class RunConfig(Section):
     category: CategorySettings = CategorySettings()
     qc: QcSettings = QcSettings()
     cluster: ClusterSettings = ClusterSettings()
+    watching: WatchingSettings = WatchingSettings()
 
     @model_validator(mode="after")
     def _chunks_have_one_writer(self) -> Self:

@@ -18,7 +18,7 @@ from pipeline.model.card import ModelCard, load_card
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters import connect
 from pipeline.run.driver import Driver
-from pipeline.run.events import Event, Outcome, RunSummary, SlideRecord
+from pipeline.run.events import Event, Outcome, RunSummary, SlideName, SlideRecord
 from pipeline.run.failure import record_failure
 from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
@@ -32,6 +32,8 @@ from pipeline.run.slide import SlideProgress
 from pipeline.run.space import check_space
 from pipeline.run.stop import StopRequest, stop_on_signals
 from pipeline.run.tries import check_there, clear_tries, remove_tries
+from pipeline.run.watching import watched
+from pipeline.run.watching.performance import performance_reported, report_path
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +113,8 @@ def run_archive(
             retry_failed=retry_failed,
         )
         jobs = jobs_of(slides, common)
-        return _Archive(jobs, out, config, card, stop, on_event or _ignore).run(report)
+        with watched(config, on_event or _ignore) as emit:
+            return _Archive(jobs, out, config, card, stop, emit).run(report)
 
 
 class _Archive:
@@ -131,6 +134,8 @@ class _Archive:
         self._out, self._config, self._card = out, config, card
         self._stop, self._emit = stop, emit
         self._records = RunRecords(out, config, card, jobs)
+        asked = config.watching.performance_report
+        self._performance = report_path(out, self._records.run_id) if asked else None
 
     def run(self, report: Callable[[Path], object] | None) -> RunSummary:
         status = "failed"
@@ -158,9 +163,12 @@ class _Archive:
         while True:
             try:
                 device = self._config.prediction.device
-                with connect(self._config.cluster, device=device) as client:
+                with (
+                    connect(self._config.cluster, device=device) as client,
+                    performance_reported(client, self._performance, self._notice),
+                ):
                     link = str(client.dashboard_link) if self._config.cluster.dashboard else ""
-                    self._emit(Event("run_started", total=len(self._slides), message=link))
+                    self._emit(self._opening(link))
                     Driver(
                         client,
                         self._slides,
@@ -185,6 +193,15 @@ class _Archive:
                 clear_tries(self._out)
                 for slide in self._slides:
                     slide.connection_lost()
+
+    def _opening(self, link: str) -> Event:
+        jobs = [slide.job for slide in self._slides]
+        names = tuple(SlideName(job.slide_id, job.name, job.path) for job in jobs)
+        run_id = self._records.run_id
+        return Event("run_started", total=len(jobs), message=link, run_id=run_id, slides=names)
+
+    def _notice(self, message: str) -> None:
+        self._emit(Event("notice", message=message))
 
     def _finished(self, slide: SlideProgress, state: str) -> None:
         """Keep the record of one slide, write the table, tell."""
