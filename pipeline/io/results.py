@@ -57,6 +57,7 @@ __all__ = [
     "read_score",
     "read_scores",
     "slide_row",
+    "slides_csv_text",
     "verify_done",
     "withdraw_done",
     "write_done",
@@ -111,11 +112,23 @@ SLIDE_COLUMNS = {
     "roi": "file of the region of interest",
     "roi_sha256": "of that file",
     "caveat": "what the index does not know, in the model's words",
+    "group": "the case of the slide, as a manifest named it",
 }
 """Columns of slides.csv and what they hold; new ones are only ever added at the end."""
 
 _TEXT_COLUMNS = frozenset(
-    {"name", "reason", "flags", "category", "vendor", "model", "mpp_source", "roi", "caveat"}
+    {
+        "name",
+        "reason",
+        "flags",
+        "category",
+        "vendor",
+        "model",
+        "mpp_source",
+        "roi",
+        "caveat",
+        "group",
+    }
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -214,6 +227,7 @@ def _figures(record: ScoreRecord) -> tuple[Any, ...]:
         area.outside_roi,
         *((roi.name, roi.sha256) if roi else (None, None)),
         record.caveat,
+        record.slide.group,
     )
 
 
@@ -227,20 +241,31 @@ def write_slides_csv(path: Path, records: Iterable[ScoreRecord]) -> None:
     OutputError
         The folder cannot be written.
     """
+    write_text_atomic(path, slides_csv_text(records))
+
+
+def slides_csv_text(records: Iterable[ScoreRecord]) -> str:
+    """The whole of slides.csv as :func:`write_slides_csv` writes it."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(SLIDE_COLUMNS), lineterminator="\n")
     writer.writeheader()
     for record in records:
         row = slide_row(record)
         writer.writerow({key: _cell(key, value) for key, value in row.items()})
-    write_text_atomic(path, text.getvalue())
+    return text.getvalue()
+
+
+def text_cell(value: Any) -> Any:
+    """Free text for a table: one line that no spreadsheet runs as a formula; None stays None."""
+    if value is None:
+        return None
+    # a surrogate stands for a byte of a file name that is no UTF-8
+    words = " ".join(str(value).encode("utf-8", "replace").decode("utf-8").splitlines())
+    return f"'{words}" if words.lstrip(" ").startswith(_FORMULA_STARTS) else words
 
 
 def _cell(column: str, value: Any) -> Any:
-    if column not in _TEXT_COLUMNS or value is None:
-        return value
-    words = " ".join(str(value).splitlines())
-    return f"'{words}" if words.startswith(_FORMULA_STARTS) else words
+    return text_cell(value) if column in _TEXT_COLUMNS else value
 
 
 def _first_line(error: Exception) -> str:

@@ -27,10 +27,6 @@ class StaleWorkError(SlideError):
     """The work folder is not what the slide's tasks agreed on; planning anew mends it."""
 
 
-class UnreachableSlideError(SlideError):
-    """The file cannot be read at all now; that may pass, so the next run tries again."""
-
-
 @dataclass(frozen=True, slots=True)
 class SlideFacts:
     """What the reader says about a slide."""

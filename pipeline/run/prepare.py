@@ -13,7 +13,7 @@ from pipeline.core.points import CellPoints
 from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
-from pipeline.errors import UnreadableSlideError
+from pipeline.errors import UnreachableSlideError, UnreadableSlideError
 from pipeline.io.fingerprint import SlideContent, slide_content
 from pipeline.io.heatmap import create_heatmap
 from pipeline.io.pictures import write_thumbnail
@@ -30,7 +30,6 @@ from pipeline.run.plan import (
     SlideFacts,
     StaleWorkError,
     Tissue,
-    UnreachableSlideError,
     read_plan,
     region_path,
     utc_now,

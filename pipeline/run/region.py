@@ -71,7 +71,7 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     clock, region, covered = StageClock(), plan.grid.region(index), read_tissue_tiles(work)
     tiles = [tile for tile in region.tiles if covered[tile.row, tile.col]]
     with clock.stage("read"):
-        pixels = _read_tiles(_plane(job, plan), tiles)
+        pixels = read_tiles(_plane(job, plan), tiles)
     readable = [tile for tile in tiles if tile in pixels]
     predictor = _predictor(job)
     with clock.stage("forward"):
@@ -139,8 +139,8 @@ def _plane(job: SlideJob, plan: Plan) -> SlidePlane:
     return SlidePlane(_open_slides[key], plan.frame)
 
 
-def _read_tiles(plane: SlidePlane, tiles: list[Tile]) -> dict[Tile, Pixels]:
-    """Pixels of each tile's source, without the tiles whose core cannot be read."""
+def read_tiles(plane: SlidePlane, tiles: list[Tile]) -> dict[Tile, Pixels]:
+    """Read the pixels of each tile's source; tiles whose core cannot be read are left out."""
     sources = [tile.source for tile in tiles]
     box = Box(
         min(source.x0 for source in sources),

@@ -57,7 +57,7 @@ def score_cells(
         job.config, weights_sha256=basis.weights_sha256, threshold=threshold
     )
     return ScoreRecord(
-        slide=plan.slide.identity(job.slide_id),
+        slide=plan.slide.identity(job.slide_id).model_copy(update={"group": job.group}),
         status=status,
         reason=reason,
         flags=flags,
@@ -88,11 +88,21 @@ def check_unreadable(job: SlideJob, basis: SlideBasis) -> None:
     UnreadableSlideError
         More of its tissue's tiles than ``slides.max_unreadable_pct`` could not be read.
     """
+    refuse_damage(job, len(basis.settled.unreadable), basis.plan.tiles)
+
+
+def refuse_damage(job: SlideJob, unreadable: int, tiles: int) -> None:
+    """Refuse a slide by the number of its tissue's tiles and of those that cannot be read.
+
+    Raises
+    ------
+    UnreadableSlideError
+        See :func:`check_unreadable`.
+    """
     most_pct = job.config.slides.max_unreadable_pct
-    count, tiles = len(basis.settled.unreadable), basis.plan.tiles
-    if tiles and 100 * count / tiles > most_pct:
+    if tiles and 100 * unreadable / tiles > most_pct:
         raise UnreadableSlideError(
-            f"{job.name}: {count} of {tiles} tissue tiles cannot be read, more than "
+            f"{job.name}: {unreadable} of {tiles} tissue tiles cannot be read, more than "
             f"slides.max_unreadable_pct={most_pct:g}; copy the slide again or raise the limit"
         )
 

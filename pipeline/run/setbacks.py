@@ -14,8 +14,9 @@ from pipeline.errors import (
     OutputError,
     SlideChangedError,
     SlideError,
+    UnreachableSlideError,
 )
-from pipeline.run.plan import StaleWorkError, UnreachableSlideError
+from pipeline.run.plan import StaleWorkError
 from pipeline.run.tries import TaskLostError
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

@@ -1,0 +1,1 @@
+"""Preflight: what a run would do, cost and fail at, without doing it."""
