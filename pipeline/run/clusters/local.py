@@ -42,6 +42,9 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
         "distributed.scheduler.allowed-failures": settings.allowed_failures,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "distributed.worker.preload": list(settings.preload),
+        # after 15 s dask gives up a worker whose replacement is still starting: on a busy machine
+        # a pool lost its workers one by one
+        "distributed.deploy.lost-worker-timeout": "1 day",
     }
     # asked before a worker starts: a device that is missing is a matter of settings
     devices = _devices(settings) if device == "cuda" else []
