@@ -67,9 +67,7 @@ class Night:
         kill_every_s: float = 0.0,
         drivers: tuple[float, ...] = (),
     ) -> Watched:
-        """Run until the batch has ended; ``drivers`` are the shares of slides done at which it is
-        killed.
-        """
+        """Run until the batch has ended; kill drivers at these shares of slides done."""
         seen, left = Watched(), list(drivers)
         total = sum(1 for _ in archive.iterdir())
         began = time.monotonic()
