@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-_HEAD_BYTES = 1 << 18
+HEAD_BYTES = 1 << 18
+"""In which the identifiers of a file stand."""
+
 # study and series UID stand side by side only at the top level of a data set: a series UID alone
 # may belong to a sequence that refers to another series
 _EXPLICIT = re.compile(
@@ -19,9 +21,13 @@ def series_uid(path: Path) -> str | None:
     """Read the SeriesInstanceUID of a DICOM file; None where there is none to read."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            return uid_in(file.read(HEAD_BYTES))
     except OSError:
         return None
+
+
+def uid_in(head: bytes) -> str | None:
+    """Find the SeriesInstanceUID in the first bytes of a DICOM file; None where there is none."""
     if head[128:132] != b"DICM":
         return None
     found = _EXPLICIT.search(head) or _IMPLICIT.search(head)

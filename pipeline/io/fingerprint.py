@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.io.dicom import series_members
 from pipeline.io.files import sha256_file
@@ -27,11 +27,15 @@ class Member:
         First digits of the sha256 of its samples.
     sha256
         Of every byte; None where nobody asked.
+    mark
+        What a remote store says of the object's version; None of a local file. It tells of a
+        change during a run; another run does not ask for it.
     """
 
     size: int
     sampled: str
     sha256: str | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,32 @@ class SlideContent:
         return None if None in sums else hashlib.sha256("".join(named).encode()).hexdigest()
 
     def as_json(self) -> dict[str, dict[str, Any]]:
-        """Members as plain values."""
-        return {name: asdict(member) for name, member in self.members.items()}
+        """Members as plain values, without a mark where a file has none."""
+        plain = {name: asdict(member) for name, member in self.members.items()}
+        return {
+            name: {key: value for key, value in member.items() if (key, value) != ("mark", None)}
+            for name, member in plain.items()
+        }
+
+
+class MemberFile(Protocol):
+    """One file of a slide, wherever it is."""
+
+    @property
+    def name(self) -> str:
+        """File name."""
+
+    def size(self) -> int:
+        """Bytes."""
+
+    def mark(self) -> str | None:
+        """See :class:`Member`."""
+
+    def read(self, start: int, size: int) -> bytes:
+        """Read a part."""
+
+    def sha256(self) -> str:
+        """Of every byte."""
 
 
 def fingerprint(path: Path) -> str:
@@ -86,22 +114,44 @@ def slide_content(path: Path, *, full: bool = False) -> SlideContent:
     UnreadableSlideError
         A file cannot be read.
     """
+    try:
+        return content_from([_LocalFile(member) for member in members(path)], full=full)
+    except OSError as error:
+        name = Path(error.filename).name if error.filename else path.name
+        raise unreadable(path, f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def content_from(files: Iterable[MemberFile], *, full: bool) -> SlideContent:
+    """Look at files, the slide's own first: its name is no content, the others' are.
+
+    Raises
+    ------
+    OSError, SlideError
+        A file cannot be read.
+    """
     digest, found = hashlib.sha256(), {}
-    for name, member in _named(path):
-        try:
-            size = member.stat().st_size
-            digest.update(f"{name}\0{size}\0".encode())
-            sampled = hashlib.sha256()
-            for sample in _samples(member, size):
-                digest.update(sample)
-                sampled.update(sample)
-            total = sha256_file(member) if full else None
-        except OSError as error:
-            reason = f"{member.name} cannot be read: {error.strerror or error}"
-            raise unreadable(path, reason) from error
-        readable = bytes.fromhex(name).decode("utf-8", "replace")
-        found[readable] = Member(size, sampled.hexdigest()[:_SAMPLED_DIGITS], total)
+    for number, file in enumerate(files):
+        name, size = file.name if number else "", file.size()
+        digest.update(f"{os.fsencode(name).hex()}\0{size}\0".encode())
+        sampled = hashlib.sha256()
+        for sample in _samples(file, size):
+            digest.update(sample)
+            sampled.update(sample)
+        total = file.sha256() if full else None
+        readable = os.fsencode(name).decode("utf-8", "replace")
+        found[readable] = Member(size, sampled.hexdigest()[:_SAMPLED_DIGITS], total, file.mark())
     return SlideContent(f"sampled-sha256:{digest.hexdigest()}", found)
+
+
+def marks_differ(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether a store says that an object was written between two looks of one run."""
+    return any(
+        before[name].get("mark") not in (None, member.get("mark"))
+        for name, member in after.items()
+        if name in before
+    )
 
 
 def changed_members(
@@ -143,22 +193,36 @@ def members(path: Path) -> list[Path]:
     return [path]
 
 
-def _named(path: Path) -> list[tuple[str, Path]]:
-    first, *rest = members(path)
-    return [("", first), *((os.fsencode(m.name).hex(), m) for m in rest)]
-
-
 def _files_of(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else []
 
 
-def _samples(path: Path, size: int) -> list[bytes]:
+def _samples(file: MemberFile, size: int) -> list[bytes]:
     """Read the whole of a small file, three pieces of a large one."""
-    with path.open("rb") as file:
-        if size <= 3 * SAMPLE_BYTES:
-            return [file.read()]
-        pieces = []
-        for start in (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES):
+    if size <= 3 * SAMPLE_BYTES:
+        return [file.read(0, size)]
+    starts = (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES)
+    return [file.read(start, SAMPLE_BYTES) for start in starts]
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalFile:
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def mark(self) -> str | None:
+        return None
+
+    def read(self, start: int, size: int) -> bytes:
+        with self.path.open("rb") as file:
             file.seek(start)
-            pieces.append(file.read(SAMPLE_BYTES))
-        return pieces
+            return file.read(size)
+
+    def sha256(self) -> str:
+        return sha256_file(self.path)
