@@ -13,13 +13,15 @@ from typing import Any
 from pipeline import __version__
 from pipeline.config import RunConfig
 from pipeline.errors import OutputError
-from pipeline.io.ledger import LEDGER_NAME, Ledger, LedgerRun, LedgerSlide
+from pipeline.io.ledger import LEDGER_NAME, Ledger
 from pipeline.io.qupath import write_qupath
 from pipeline.io.results import SCORE_NAME, read_score, write_run_json, write_slides_csv
 from pipeline.io.score import ScoreRecord
 from pipeline.model.card import ModelCard
-from pipeline.run.events import RunSummary, SlideRecord
+from pipeline.run.events import EXIT_INTERRUPTED, RunSummary, SlideRecord
+from pipeline.run.history import NEW_OUTCOMES, made_entry, run_row, slide_entry, slide_rows
 from pipeline.run.job import SlideJob
+from pipeline.run.made import host_class
 from pipeline.run.plan import utc_now
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ class RunRecords:
         self._ledger_error = ""
         self._started = utc_now()
         self._table = known_scores(out)
+        self._made: dict[str, dict[str, Any]] = {}
+        self._settings: dict[str, dict[str, str]] = {}
 
     def begin(self) -> None:
         """Say that the run has begun.
@@ -66,6 +70,7 @@ class RunRecords:
             The folder cannot be written.
         """
         self._write("running", ())
+        self._in_ledger(lambda ledger: ledger.mark_died(but=self.run_id))
 
     def add(self, record: SlideRecord) -> None:
         """Keep one slide; a new score is in the table and the ledger at once.
@@ -75,11 +80,18 @@ class RunRecords:
         OutputError
             The folder cannot be written.
         """
-        self._table[record.slide_id] = record.score
-        if record.outcome not in ("scored", "failed"):
+        self._table[record.slide_id] = self._shown(record)
+        if record.outcome not in NEW_OUTCOMES:
             return
         self._write_table()
-        self._in_ledger(lambda ledger: ledger.record(self._ledger_slide(record)))
+        job = self._jobs[record.slide_id]
+        entry, settings = made_entry(
+            _entry(record), job.folder, record.score, run_id=self.run_id, path=job.path
+        )
+        self._made[record.slide_id] = entry
+        if entry["settings_sha256"]:
+            self._settings[entry["settings_sha256"]] = settings
+        self._in_ledger(lambda ledger: self._keep_slide(ledger, entry))
 
     def end(self, status: str, records: Sequence[SlideRecord]) -> None:
         """Say how the run ended, and write the whole table.
@@ -91,8 +103,6 @@ class RunRecords:
         """
         self._write_table()
         self._write(status, records)
-        code = RunSummary(self.run_id, tuple(records)).exit_code if status == "finished" else None
-        self._in_ledger(lambda ledger: ledger.record_run(self._ledger_run(code)))
 
     def publish(self, report: Callable[[Path], object] | None) -> list[str]:
         """Write what can be made again from the scores; return a line for each that failed."""
@@ -111,43 +121,21 @@ class RunRecords:
                 )
         return notices
 
-    def _in_ledger(self, write: Callable[[Ledger], None]) -> None:
+    def _keep_slide(self, ledger: Ledger, entry: dict[str, Any]) -> None:
+        ledger.record_settings(self._settings_of(entry))
+        ledger.record(*slide_rows({"run_id": self.run_id, "slides": [entry]}))
+
+    def _settings_of(self, entry: dict[str, Any]) -> dict[str, dict[str, str]]:
+        name = entry["settings_sha256"]
+        return {name: self._settings[name]} if name else {}
+
+    def _in_ledger(self, write: Callable[[Ledger], object]) -> None:
         """Write into the ledger; it is history, so a run does not end because of it."""
         try:
             with Ledger(self._out / LEDGER_NAME) as ledger:
                 write(ledger)
         except OutputError as error:
             self._ledger_error = str(error)
-
-    def _ledger_slide(self, record: SlideRecord) -> LedgerSlide:
-        score = record.score
-        return LedgerSlide(
-            run_id=self.run_id,
-            slide_id=record.slide_id,
-            path=self._jobs[record.slide_id].path,
-            status=score.status,
-            reason=score.reason,
-            index_pct=score.ki67.index_pct,
-            positive=score.counts.positive,
-            negative=score.counts.negative,
-            analysed_mm2=score.area_mm2.analysed,
-            model=score.provenance.weights,
-            weights_sha256=score.provenance.weights_sha256,
-            seconds=round(record.seconds, 3),
-            finished=utc_now(),
-        )
-
-    def _ledger_run(self, exit_code: int | None) -> LedgerRun:
-        return LedgerRun(
-            run_id=self.run_id,
-            started=self._started,
-            ended=utc_now(),
-            exit_code=exit_code,
-            version=__version__,
-            model=self._card.name,
-            weights_sha256=self._card.weights_sha256,
-            config_sha256=self._config.digest(),
-        )
 
     def _write_table(self) -> None:
         rows = [self._table[slide_id] for slide_id in sorted(self._table)]
@@ -157,21 +145,44 @@ class RunRecords:
         write_qupath(out, [self._table[slide_id] for slide_id in sorted(self._table)])
 
     def _write(self, status: str, records: Sequence[SlideRecord]) -> None:
+        ended = status != "running"
         record = {
             "schema": 1,
             "run_id": self.run_id,
+            "kind": "run",
             "status": status,
             "started": self._started,
-            "ended": None if status == "running" else utc_now(),
+            "ended": utc_now() if ended else None,
+            "exit_code": self._exit_code(status, records),
             "host": socket.gethostname(),
+            "host_class": host_class(self._config.prediction.device),
             "versions": _versions(),
             "config": self._config.model_dump(mode="json"),
             "config_sha256": self._config.digest(),
             "model": self._card.model_dump(mode="json"),
             "inputs": [job.name for job in self._jobs.values()],
-            "slides": [_slide_entry(record) for record in records],
+            "slide_ids": list(self._jobs),
+            "settings": self._settings,
+            "slides": [self._entry(record) for record in records],
         }
         write_run_json(self._out, self.run_id, record)
+        self._in_ledger(lambda ledger: ledger.record_run(run_row(record)))
+
+    def _exit_code(self, status: str, records: Sequence[SlideRecord]) -> int | None:
+        if status == "interrupted":
+            return EXIT_INTERRUPTED
+        return RunSummary(self.run_id, tuple(records)).exit_code if status == "finished" else None
+
+    def _entry(self, record: SlideRecord) -> dict[str, Any]:
+        """What the run's record says of a slide: the ledger's row where there is one."""
+        return self._made.get(record.slide_id) or _entry(record)
+
+    def _shown(self, record: SlideRecord) -> ScoreRecord:
+        """What stands in the table: a slide out of reach today keeps what is known of it."""
+        if record.outcome == "failed":
+            with suppress(OutputError):
+                return read_score(self._jobs[record.slide_id].folder / SCORE_NAME)
+        return record.score
 
 
 def known_scores(out: Path) -> dict[str, ScoreRecord]:
@@ -183,15 +194,13 @@ def known_scores(out: Path) -> dict[str, ScoreRecord]:
     return known
 
 
-def _slide_entry(record: SlideRecord) -> dict[str, Any]:
-    return {
-        "slide_id": record.slide_id,
-        "name": record.name,
-        "outcome": record.outcome,
-        "status": record.score.status,
-        "reason": record.score.reason,
-        "seconds": round(record.seconds, 3),
-    }
+def _entry(record: SlideRecord) -> dict[str, Any]:
+    return slide_entry(
+        record.score,
+        name=record.name,
+        outcome=record.outcome,
+        seconds=round(record.seconds, 3),
+    )
 
 
 def _versions() -> dict[str, str | None]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.io.ledger import LEDGER_NAME, Ledger, LedgerRun, LedgerSlide
+from pipeline.io.ledger import LEDGER_NAME, Ledger
 from pipeline.io.qupath import write_qupath
 from pipeline.io.results import write_run_json, write_slides_csv
 from pipeline.io.score import ScoreRecord
+from pipeline.run.history import made_entry, run_row, slide_entry, slide_rows
 from pipeline.run.plan import utc_now
 from pipeline.run.records import known_scores
 
@@ -48,9 +49,10 @@ def record_scoring(
     rows = [known[slide_id] for slide_id in sorted(known)]
     write_slides_csv(out / "slides.csv", rows)
     ended = utc_now()
-    _write_record(out, run_id, changes, scored, ended)
+    record = _record(out, run_id, changes, scored, ended)
+    write_run_json(out, run_id, record)
     steps: list[tuple[str, Callable[[], object]]] = [
-        ("ledger", lambda: _into_ledger(out, run_id, scored, ended)),
+        ("ledger", lambda: _into_ledger(out, record)),
         ("QuPath pack", lambda: write_qupath(out, rows)),
     ]
     if report is not None:
@@ -68,49 +70,34 @@ def record_scoring(
     return notices
 
 
-def _write_record(
+def _record(
     out: Path, run_id: str, changes: Mapping[str, Any], scored: Sequence[ScoreRecord], ended: str
-) -> None:
-    record = {
+) -> dict[str, Any]:
+    settings, entries = dict[str, dict[str, str]](), []
+    for score in scored:
+        folder, name = out / "slides" / score.slide.id, score.slide.name
+        entry = slide_entry(score, name=name, outcome="scored", seconds=None)
+        entry, made_with = made_entry(entry, folder, score, run_id=run_id, path="")
+        settings[entry["settings_sha256"]] = made_with
+        entries.append(entry)
+    return {
         "schema": 1,
         "run_id": run_id,
         "kind": "score",
         "status": "finished",
+        "started": ended,
         "ended": ended,
+        "exit_code": 0,
         "host": socket.gethostname(),
         "version": __version__,
         "changes": dict(changes),
-        "slides": [
-            {"slide_id": score.slide.id, "name": score.slide.name, "status": score.status}
-            for score in scored
-        ],
+        "settings": settings,
+        "slides": entries,
     }
-    write_run_json(out, run_id, record)
 
 
-def _into_ledger(out: Path, run_id: str, scored: Sequence[ScoreRecord], ended: str) -> None:
+def _into_ledger(out: Path, record: Mapping[str, Any]) -> None:
     with Ledger(out / LEDGER_NAME) as ledger:
-        paths = ledger.slide_paths()
-        ledger.record_run(
-            LedgerRun(run_id=run_id, started=ended, ended=ended, exit_code=0, version=__version__)
-        )
-        ledger.record(
-            *(
-                LedgerSlide(
-                    run_id=run_id,
-                    slide_id=score.slide.id,
-                    path=str(paths[score.slide.id]),
-                    status=score.status,
-                    reason=score.reason,
-                    index_pct=score.ki67.index_pct,
-                    positive=score.counts.positive,
-                    negative=score.counts.negative,
-                    analysed_mm2=score.area_mm2.analysed,
-                    model=score.provenance.weights,
-                    weights_sha256=score.provenance.weights_sha256,
-                    finished=ended,
-                )
-                for score in scored
-                if score.slide.id in paths
-            )
-        )
+        ledger.record_run(run_row(record))
+        ledger.record_settings(record["settings"])
+        ledger.record(*slide_rows(record))
