@@ -20,6 +20,7 @@ from pipeline.io.score import ScoreRecord
 from pipeline.run.events import Event, SlideRecord
 
 _NAME_WIDTH = 32
+_NOTICES = frozenset({"notice", "deferred", "quarantined"})
 
 
 class ProgressView(Protocol):
@@ -40,16 +41,23 @@ class ProgressView(Protocol):
         """Show one event."""
 
 
-def progress_view(*, as_json: bool = False) -> ProgressView:
-    """Return the view that fits: JSON if asked, bars if somebody watches, lines otherwise."""
+def progress_view(*, as_json: bool = False, quiet: bool = False) -> ProgressView:
+    """Return the view that fits: JSON if asked, bars if somebody watches, lines otherwise.
+
+    A quiet view leaves stderr to the log.
+    """
     if as_json:
-        return JsonView()
+        return JsonView(quiet=quiet)
+    if quiet:
+        return QuietView()
     return BarView() if sys.stderr.isatty() else LineView()
 
 
 def slide_line(record: SlideRecord) -> str:
     """One line of a finished slide: name, status, index with its interval, counts, seconds."""
     score = record.score
+    if record.outcome in ("deferred", "skipped"):
+        return f"{record.name}: {record.outcome}: {score.reason}"
     if record.failed:
         # the reason names the file, and so does the line
         reason = (score.reason or "").removeprefix(f"{PurePosixPath(record.name).name}: ")
@@ -111,17 +119,28 @@ class LineView:
                 _say(f"{event.slide_id}: {event.done} of {event.total} regions")
         elif event.kind == "slide_done" and event.record is not None:
             _say(f"[{event.done}/{event.total}] {slide_line(event.record)}")
-        elif event.kind == "notice":
-            _say(event.message)
+        elif event.kind in _NOTICES:
+            _say(_notice(event))
+
+
+class QuietView(LineView):
+    """Nothing: the log tells."""
+
+    def tell(self, event: Event) -> None:
+        """Say nothing."""
 
 
 class JsonView(LineView):
     """One JSON object a slide on stdout: outcome, seconds and its score."""
 
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__()
+        self._quiet = quiet
+
     def tell(self, event: Event) -> None:
         """Print finished slides; notices go to stderr."""
-        if event.kind == "notice":
-            _say(event.message)
+        if event.kind in _NOTICES and not self._quiet:
+            _say(_notice(event))
         elif event.kind == "slide_done" and event.record is not None:
             record = event.record
             line = {
@@ -179,8 +198,8 @@ class BarView:
                 self._shown = ""
                 self._progress.update(self._regions, visible=False)
             self._print(slide_line(event.record))
-        elif event.kind == "notice":
-            self._print(event.message)
+        elif event.kind in _NOTICES:
+            self._print(_notice(event))
 
     def _show(self, event: Event) -> None:
         if self._shown != event.slide_id:
@@ -199,7 +218,13 @@ class BarView:
 
 def _opening(event: Event) -> str:
     slides = f"{event.total} slide{'' if event.total == 1 else 's'}"
-    return f"{slides}; dashboard {event.message}" if event.message else slides
+    return f"{slides}; progress at {event.message}" if event.message else slides
+
+
+def _notice(event: Event) -> str:
+    if event.kind == "notice":
+        return event.message
+    return f"{event.slide_id}: {event.kind}: {event.message}"
 
 
 def _say(text: str) -> None:

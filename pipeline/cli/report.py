@@ -12,11 +12,13 @@ def report(out: Path) -> None:
 
     OUT is the folder of `ki67 run --out`. Only result files are read: no slide, no model.
     """
+    from pipeline.io.cases import write_cases
     from pipeline.io.qupath import write_qupath
     from pipeline.report.html import load_records, write_report
 
     page = write_report(out)
     records, pending = load_records(out)
+    write_cases(out, records)
     pack = write_qupath(out, records)
     rest = f", {pending} not done yet" if pending else ""
     plural = "" if len(records) == 1 else "s"

@@ -50,6 +50,7 @@ class SlideIdentity(_Part):
     mpp: tuple[Micrometres, Micrometres] | None = Field(None, description="x, y")
     mpp_source: str | None = None
     objective: float | None = None
+    group: str | None = Field(None, description="the case, as a manifest named it")
 
 
 class AreaMm2(_Part):

@@ -1,38 +1,33 @@
 """A run over an archive: discover, drive, record; the files are the truth, so it can resume."""
 
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
+from distributed import Client
+
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, InterruptedRunError, ModelError, OutputError
-from pipeline.io.files import make_folder
+from pipeline.errors import ConfigError, InterruptedRunError, OutputError
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
-from pipeline.io.sources import discover
-from pipeline.io.staging import settle_all
-from pipeline.model.card import ModelCard, load_card
-from pipeline.model.zoo import resolve_model
+from pipeline.io.sources import SlideInput, discover
+from pipeline.run.arriving import SetAside, put_off
 from pipeline.run.clusters import connect
+from pipeline.run.clusters.inspection import inspect_pool
 from pipeline.run.driver import Driver
 from pipeline.run.events import Event, Outcome, RunSummary, SlideName, SlideRecord
 from pipeline.run.failure import record_failure
-from pipeline.run.figures import stored_calibration
-from pipeline.run.job import CellRule, SlideJob
+from pipeline.run.grouping import grouped
+from pipeline.run.job import SlideJob
 from pipeline.run.jobs import jobs_of
-from pipeline.run.lock import locked
+from pipeline.run.opened import OpenedFolder, opened
 from pipeline.run.quarantine import drop_record
 from pipeline.run.records import RunRecords
 from pipeline.run.region_of_interest import absolute_files
 from pipeline.run.setbacks import SchedulerLostError
-from pipeline.run.slide import SlideProgress
-from pipeline.run.space import check_space
-from pipeline.run.stop import StopRequest, stop_on_signals
+from pipeline.run.slide import Phase, SlideProgress
 from pipeline.run.tries import check_there, clear_tries, remove_tries
-from pipeline.run.watching import watched
 from pipeline.run.watching.performance import performance_reported, report_path
 
 logger = logging.getLogger(__name__)
@@ -86,56 +81,36 @@ def run_archive(
     """
     config = absolute_files(config)
     slides = discover(inputs, config.inputs)
-    folder = resolve_model(config.prediction.model)
-    card = load_card(folder)
-    card.check_tiles_allowed()
-    if not card.weights_sha256:
-        raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
-    threshold = CellRule.of(config, card).threshold
-    stored_calibration(config, weights_sha256=card.weights_sha256, threshold=threshold)
-    make_folder(out)
-    out = out.resolve()
-    with locked(out) as lock, stop_on_signals() as stop:
-        lock.when_taken(stop.ask)
-        check_space(out, 0, what="a run")
-        settle_all(out)
-        clear_tries(out)
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        common = SlideJob(
-            slide_id="",
-            path="",
-            name="",
-            out=str(out),
-            config=config,
-            model_folder=str(folder),
-            weights_sha256=card.weights_sha256,
-            run_id=run_id,
-            retry_failed=retry_failed,
-        )
-        jobs = jobs_of(slides, common)
-        with watched(config, on_event or _ignore) as emit:
-            return _Archive(jobs, out, config, card, stop, emit).run(report)
+    with opened(out, config, on_event=on_event, retry_failed=retry_failed) as folder:
+        return run_slides(slides, folder, report)
+
+
+def run_slides(
+    slides: Sequence[SlideInput],
+    folder: OpenedFolder,
+    report: Callable[[Path], object] | None = None,
+) -> RunSummary:
+    """Score slides that were found, as one run of a folder that is held; as ``run_archive``."""
+    jobs = jobs_of(slides, folder.next_run())
+    aside = SetAside.of(slides, folder.config.inputs.settle_s)
+    return _Archive(jobs, folder, aside).run(report)
 
 
 class _Archive:
     """One run: its slides, what became of them, whom to tell."""
 
-    def __init__(
-        self,
-        jobs: Sequence[SlideJob],
-        out: Path,
-        config: RunConfig,
-        card: ModelCard,
-        stop: StopRequest,
-        emit: Callable[[Event], None],
-    ) -> None:
-        self._slides = [SlideProgress(job, position) for position, job in enumerate(jobs)]
+    def __init__(self, jobs: Sequence[SlideJob], folder: OpenedFolder, aside: SetAside) -> None:
+        self._slides = [
+            SlideProgress(job, place, Phase.DONE if aside.holds(job) else Phase.WAITING)
+            for place, job in enumerate(jobs)
+        ]
+        self._aside = aside
         self._ended: dict[int, SlideRecord] = {}
-        self._out, self._config, self._card = out, config, card
-        self._stop, self._emit = stop, emit
-        self._records = RunRecords(out, config, card, jobs)
-        asked = config.watching.performance_report
-        self._performance = report_path(out, self._records.run_id) if asked else None
+        self._out, self._config, self._card = folder.out, folder.config, folder.card
+        self._stop, self._emit = folder.stop, folder.emit
+        self._records = RunRecords(self._out, self._config, self._card, jobs)
+        asked = self._config.watching.performance_report
+        self._performance = report_path(self._out, self._records.run_id) if asked else None
 
     def run(self, report: Callable[[Path], object] | None) -> RunSummary:
         status = "failed"
@@ -160,6 +135,10 @@ class _Archive:
     def _drive(self) -> None:
         """Drive all slides to their end; a lost scheduler costs the tasks under way only."""
         losses = 0
+        if not self._waiting():
+            self._emit(self._opening(""))
+            if not self._turn_to_set_aside():
+                return
         while True:
             try:
                 device = self._config.prediction.device
@@ -169,14 +148,10 @@ class _Archive:
                 ):
                     link = str(client.dashboard_link) if self._config.cluster.dashboard else ""
                     self._emit(self._opening(link))
-                    Driver(
-                        client,
-                        self._slides,
-                        self._config.cluster,
-                        stop=self._stop,
-                        finished=self._finished,
-                        emit=self._emit,
-                    ).run()
+                    self._inspect(client)
+                    self._driver(client).run()
+                    if self._turn_to_set_aside():
+                        self._driver(client).run()
                     return
             except (SchedulerLostError, ConfigError) as error:
                 if isinstance(error, ConfigError) and not losses:
@@ -194,6 +169,33 @@ class _Archive:
                 for slide in self._slides:
                     slide.connection_lost()
 
+    def _driver(self, client: Client) -> Driver:
+        return Driver(
+            client,
+            self._slides,
+            self._config.cluster,
+            stop=self._stop,
+            finished=self._finished,
+            emit=self._emit,
+        )
+
+    def _waiting(self) -> bool:
+        return any(slide.phase is Phase.WAITING for slide in self._slides)
+
+    def _turn_to_set_aside(self) -> bool:
+        """End what is left out, look again at what was arriving; tell if some is to be driven."""
+        if notice := self._aside.notice:
+            self._notice(notice)
+        self._aside.wait(self._stop)
+        for slide in self._slides:
+            if self._aside.holds(slide.job):
+                ended = self._aside.turn_to(slide.job)
+                if ended is None:
+                    slide.phase = Phase.WAITING
+                else:
+                    self._tell(slide, *ended)
+        return self._waiting()
+
     def _opening(self, link: str) -> Event:
         jobs = [slide.job for slide in self._slides]
         names = tuple(SlideName(job.slide_id, job.name, job.path) for job in jobs)
@@ -203,41 +205,44 @@ class _Archive:
     def _notice(self, message: str) -> None:
         self._emit(Event("notice", message=message))
 
+    def _inspect(self, client: Client) -> None:
+        jobs = [slide.job for slide in self._slides]
+        asked = self._stop
+        for notice in inspect_pool(
+            client, self._config.cluster, jobs, stopped=lambda: asked.requested
+        ):
+            self._emit(Event("notice", message=notice))
+
     def _finished(self, slide: SlideProgress, state: str) -> None:
         """Keep the record of one slide, write the table, tell."""
         check_there(self._out)
-        outcome, score = self._outcome(slide, state)
+        self._tell(slide, *self._outcome(slide, state))
+
+    def _tell(self, slide: SlideProgress, outcome: Outcome, score: ScoreRecord) -> None:
         slide_id = slide.job.slide_id
         record = SlideRecord(slide_id, slide.job.name, outcome, score, slide.seconds)
         self._ended[slide.position] = record
         self._records.add(record)
         logger.info(
-            "%s: %s, %s cells, %.1f s",
-            slide_id,
-            outcome,
-            score.counts.total,
-            slide.seconds,
+            "%s: %s, %s cells, %.1f s", slide_id, outcome, score.counts.total, slide.seconds
         )
         done, total = len(self._ended), len(self._slides)
         self._emit(Event("slide_done", slide_id, done, total, score.reason or "", record))
 
     def _outcome(self, slide: SlideProgress, state: str) -> tuple[Outcome, ScoreRecord]:
+        if slide.failure is not None and self._aside.changed_meanwhile(slide.job):
+            reason = f"changed while it was read, it may still be arriving ({slide.failure})"
+            return "deferred", put_off(slide.job, "deferred", reason)
         if slide.failure is not None:
             return "failed", record_failure(
-                slide.job,
-                self._card,
-                slide.failure,
-                retry_next_run=slide.retry_next_run,
+                slide.job, self._card, slide.failure, retry_next_run=slide.retry_next_run
             )
         drop_record(slide.job)
-        score = read_score(slide.job.folder / SCORE_NAME)
+        folder = slide.job.folder
+        score = grouped(folder, read_score(folder / SCORE_NAME), slide.job.group)
         if state != "done":
             return "scored", score
         return "failed_before" if score.status == "failed" else "already_done", score
 
     def _in_order(self) -> tuple[SlideRecord, ...]:
         return tuple(self._ended[position] for position in sorted(self._ended))
-
-
-def _ignore(event: Event) -> None:
-    """Nobody asked."""

@@ -19,7 +19,7 @@ EventKind = Literal[
     "quarantined",
     "notice",
 ]
-Outcome = Literal["scored", "already_done", "failed", "failed_before"]
+Outcome = Literal["scored", "already_done", "failed", "failed_before", "deferred", "skipped"]
 
 EXIT_OK = 0
 EXIT_SLIDES_FAILED = 1

@@ -28,7 +28,9 @@ def record_failure(
     work = work_folder(job.folder)
     begun = read_work(work)
     record = ScoreRecord(
-        slide=_identity(job, None if begun is None else begun.key[CONTENT_PART]),
+        slide=_identity(job, None if begun is None else begun.key[CONTENT_PART]).model_copy(
+            update={"group": job.group}
+        ),
         status="failed",
         reason=reason,
         caveat=card.caveat,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.config import RunConfig
-from pipeline.io.sources import SlideInput
+from pipeline.io.sources import SlideInput, printable
+from pipeline.run.grouping import known_group
 from pipeline.run.job import SlideJob
 
 
@@ -16,17 +17,21 @@ def jobs_of(slides: Sequence[SlideInput], common: SlideJob) -> list[SlideJob]:
     common
         What all slides of the run share.
     """
-    return [
-        replace(
-            common,
-            slide_id=slide.slide_id,
-            path=slide.location,
-            name=slide.relative,
-            config=_own_settings(common.config, slide),
-            group=slide.group or None,
-        )
-        for slide in slides
-    ]
+    return [_job(slide, common) for slide in slides]
+
+
+def _job(slide: SlideInput, common: SlideJob) -> SlideJob:
+    job = replace(
+        common,
+        slide_id=slide.slide_id,
+        path=slide.location,
+        name=printable(slide.relative),
+        config=_own_settings(common.config, slide),
+        group=slide.group or None,
+    )
+    if slide.group is None:  # nothing is said today: what an earlier run was told stands
+        return replace(job, group=known_group(job.folder))
+    return job
 
 
 def _own_settings(config: RunConfig, slide: SlideInput) -> RunConfig:

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline.config import RunConfig
 from pipeline.errors import OutputError
+from pipeline.io.cases import write_cases
 from pipeline.io.ledger import LEDGER_NAME, Ledger
 from pipeline.io.qupath import write_qupath
 from pipeline.io.results import SCORE_NAME, read_score, write_run_json, write_slides_csv
@@ -102,6 +103,7 @@ class RunRecords:
             The folder cannot be written.
         """
         self._write_table()
+        write_cases(self._out, self._table.values())
         self._write(status, records)
 
     def publish(self, report: Callable[[Path], object] | None) -> list[str]:
@@ -179,7 +181,7 @@ class RunRecords:
 
     def _shown(self, record: SlideRecord) -> ScoreRecord:
         """What stands in the table: a slide out of reach today keeps what is known of it."""
-        if record.outcome == "failed":
+        if record.outcome in ("failed", "deferred", "skipped"):
             with suppress(OutputError):
                 return read_score(self._jobs[record.slide_id].folder / SCORE_NAME)
         return record.score

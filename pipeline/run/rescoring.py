@@ -154,6 +154,7 @@ def _planned(
         model_folder="",
         weights_sha256=weights_sha256,
         run_id=run_id,
+        group=before.slide.group,
     )
     prediction = prediction_key(job, card, plan.slide.fingerprint)
     _check_prediction(job, plan, mark, prediction, last)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
+from pipeline.io.cases import write_cases
 from pipeline.io.ledger import LEDGER_NAME, Ledger
 from pipeline.io.qupath import write_qupath
 from pipeline.io.results import write_run_json, write_slides_csv
@@ -48,6 +49,7 @@ def record_scoring(
     known = known_scores(out)
     rows = [known[slide_id] for slide_id in sorted(known)]
     write_slides_csv(out / "slides.csv", rows)
+    write_cases(out, rows)
     ended = utc_now()
     record = _record(out, run_id, changes, scored, ended)
     write_run_json(out, run_id, record)

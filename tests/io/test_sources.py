@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config import InputSettings
 from pipeline.errors import ConfigError
-from pipeline.io.sources import discover, slide_id
+from pipeline.io.sources import discover, printable, slide_id
 
 
 def files(folder: Path, *names: str) -> None:
@@ -144,3 +145,90 @@ def test_the_real_slides_are_all_found(ki67_data: Path) -> None:
     assert names == sorted(names)
     assert "SOURCE.md" not in names
     assert len(names) == len(set(names)) > 0
+
+
+def wanted(folder: Path, *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()):
+    settings = InputSettings(include=include, exclude=exclude)
+    return [slide.relative for slide in discover([folder], settings)]
+
+
+def test_patterns_take_and_leave_slides_whatever_their_letters(tmp_path: Path) -> None:
+    files(tmp_path, "a/KI67_1.svs", "a/he.svs", "b/x/ki67_2.SVS", "ki67.tif", "old/ki67.svs")
+    ki67 = ["a/KI67_1.svs", "b/x/ki67_2.SVS", "ki67.tif", "old/ki67.svs"]
+    assert wanted(tmp_path, include=("ki67*",)) == ki67
+    assert wanted(tmp_path, include=("**/Ki67*",), exclude=("old/",)) == ki67[:3]
+    assert wanted(tmp_path, include=("*/ki67*",)) == ["a/KI67_1.svs", "old/ki67.svs"]
+    assert wanted(tmp_path, exclude=("**/x/**", "*.tif", "he.svs", "old/**")) == ["a/KI67_1.svs"]
+
+
+def test_a_pattern_that_is_none_or_leaves_nothing_is_an_error(tmp_path: Path) -> None:
+    files(tmp_path, "a.svs")
+    with pytest.raises(ConfigError, match=r"a\*\*b.*no pattern"):
+        wanted(tmp_path, include=("a**b",))
+    with pytest.raises(ConfigError, match="below an input"):
+        wanted(tmp_path, exclude=("/a.svs",))
+    with pytest.raises(ConfigError, match=r"1 left out by inputs\.include or inputs\.exclude"):
+        wanted(tmp_path, include=("b*",))
+
+
+def test_uploads_under_way_are_no_slides_and_are_named_when_nothing_else_is_there(
+    tmp_path: Path,
+) -> None:
+    files(tmp_path, "a.svs.part", "b.ndpi.filepart", "~c.svs", "d.svs.crdownload", "e.svs~")
+    with pytest.raises(ConfigError, match=r"4 still being copied \(a\.svs\.part\)"):
+        discover([tmp_path])
+    files(tmp_path, "f.svs")
+    assert found(tmp_path) == ["f.svs"]
+
+
+def test_pictures_beside_slides_are_no_slides(tmp_path: Path) -> None:
+    files(tmp_path, "a.svs", "a_label.tif", "a-macro.tif", "a.svs.thumbnail.tif")
+    files(tmp_path, "case/slide.ndpi", "case/label.tif", "case/macro.tiff", "b_label.tif")
+    files(tmp_path, "alone/macro.tif")
+    assert found(tmp_path) == ["a.svs", "alone/macro.tif", "b_label.tif", "case/slide.ndpi"]
+
+
+def test_what_a_vms_file_names_belongs_to_it(tmp_path: Path) -> None:
+    files(tmp_path, "one.tif", "map.tif", "other.tif")
+    (tmp_path / "s.vms").write_text(
+        "[Virtual Microscope Specimen]\nNoLayers=1\nImageFile(0,0)=one.tif\nMapFile=map.tif\n"
+    )
+    assert found(tmp_path) == ["other.tif", "s.vms"]
+
+
+def test_linked_folders_are_followed_on_request_and_a_loop_ends(tmp_path: Path) -> None:
+    files(tmp_path / "store", "a.svs")
+    files(tmp_path / "archive", "b.svs")
+    (tmp_path / "archive" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "archive" / "loop").symlink_to(tmp_path / "archive")
+    slides = discover([tmp_path / "archive"], InputSettings(follow_links=True))
+    assert [slide.relative for slide in slides] == ["b.svs", "linked/a.svs"]
+
+
+def test_the_same_content_under_two_names_is_two_slides(tmp_path: Path) -> None:
+    files(tmp_path, "a.svs", "A.svs", "b.svs")
+    slides = discover([tmp_path])
+    assert len({slide.slide_id.lower() for slide in slides}) == len(slides) >= 2
+
+
+def test_two_spellings_of_one_name_are_two_slides(tmp_path: Path) -> None:
+    files(tmp_path, "Pr\u00e4.svs", "Pra\u0308.svs")
+    slides = discover([tmp_path])
+    assert len({slide.slide_id for slide in slides}) == len(slides)
+
+
+@given(st.text(min_size=1, max_size=200).filter(lambda name: "\0" not in name))
+def test_no_identifier_leads_out_of_a_folder(name: str) -> None:
+    for relative in (name, f"../../{name}", f"/{name}", f"{name}/../..", f"{name}.dcm"):
+        made = slide_id(relative)
+        assert os.path.basename(made) == made  # noqa: PTH119 (a name, not a path)
+        assert not made.startswith(".")
+        assert made.isascii()
+
+
+@given(st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name))
+def test_any_name_can_be_written_and_shown(name: bytes) -> None:
+    shown = printable(os.fsdecode(name))
+    assert shown.encode("utf-8").decode() == shown
+    assert len(shown.splitlines()) <= 1
+    assert not any(ord(letter) < 32 for letter in shown)

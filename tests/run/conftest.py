@@ -42,6 +42,7 @@ def configure(tiny_model: Path) -> Configure:
             "prediction.region_tiles=2",
             "tissue.margin_um=20",
             "score.min_cells=10",
+            "inputs.settle_s=0",
             "cluster.dashboard=false",
             "cluster.workers=2",
         )
