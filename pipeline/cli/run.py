@@ -1,15 +1,18 @@
 """``ki67 run``: score slides; a table of progress on a terminal, plain lines elsewhere."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import click
 
+from pipeline.cli import exit_code
+from pipeline.cli.ending import ending
+from pipeline.cli.logs import run_log
 from pipeline.cli.progress import progress_view
+from pipeline.cli.watching import run_or_watch, watch_options
 from pipeline.config import load_config
-from pipeline.run.archive import run_archive
-from pipeline.run.events import RunSummary
+from pipeline.errors import PipelineError
+from pipeline.run.events import Event
 
 
 @click.command("run")
@@ -28,6 +31,13 @@ from pipeline.run.events import RunSummary
 @click.option("--device", help="cpu or cuda.")
 @click.option("--retry-failed", is_flag=True, help="Try slides again that are known to fail.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a slide on stdout.")
+@click.option("--log-json", is_flag=True, default=None, help="Log on stderr as JSON lines.")
+@click.option("--log-file", help="Append JSON lines to this file.")
+@click.option("--log-paths", is_flag=True, default=None, help="Names and paths in the logs.")
+@click.option(
+    "--performance-report", is_flag=True, default=None, help="Keep dask's report of the run."
+)
+@watch_options
 def run(
     inputs: tuple[str, ...],
     *,
@@ -36,20 +46,40 @@ def run(
     pairs: tuple[str, ...],
     retry_failed: bool,
     as_json: bool,
+    watch: bool,
+    every: float | None,
+    idle_exit: float | None,
     **flags: str | float | None,
 ) -> None:
     """Score slides: files, folders and globs in, one folder a slide out.
 
     The same command goes on where an earlier one stopped and leaves finished slides alone.
     """
+    score = run_or_watch(watch=watch, every=every, idle_exit=idle_exit)
     config = load_config(config_file, [*pairs, *_pairs(flags)])
-    progress = progress_view(as_json=as_json)
-    with progress:
-        summary = run_archive(
-            inputs, out, config, on_event=progress.tell, report=_report, retry_failed=retry_failed
-        )
-    if not as_json:
-        click.echo(_ending(summary, out))
+    logs = config.watching
+    places = [str(Path(place).absolute()) for place in [*inputs, out]]
+    with (
+        run_log(logs, places) as log,
+        progress_view(as_json=as_json, quiet=logs.log_json) as progress,
+    ):
+
+        def tell(event: Event) -> None:
+            log.tell(event)
+            progress.tell(event)
+
+        try:
+            summary = score(
+                inputs, out, config, on_event=tell, report=_report, retry_failed=retry_failed
+            )
+        except PipelineError as error:
+            log.failed(error, exit_code(error))
+            if logs.log_json:  # the line has been written, and without paths
+                raise click.exceptions.Exit(exit_code(error)) from error
+            raise
+        log.end(summary)
+    if not (as_json or logs.log_json):
+        click.echo(ending(summary, out))
     click.get_current_context().exit(summary.exit_code)
 
 
@@ -63,24 +93,20 @@ _SETTINGS = {
     "assume_mpp": "slides.assume_mpp",
     "threshold": "prediction.threshold",
     "device": "prediction.device",
+    "log_json": "watching.log_json",
+    "log_file": "watching.log_file",
+    "log_paths": "watching.log_paths",
+    "performance_report": "watching.performance_report",
 }
 
 
 def _pairs(flags: dict[str, str | float | None]) -> list[str]:
     """Flags are settings: ``--workers 2`` is ``--set cluster.workers=2``."""
     return [
-        f"{_SETTINGS[name]}={json.dumps(value) if isinstance(value, str) else value}"
+        f"{_SETTINGS[name]}={json.dumps(value) if isinstance(value, str | bool) else value}"
         for name, value in flags.items()
         if value is not None
     ]
-
-
-def _ending(summary: RunSummary, out: Path) -> str:
-    numbers = Counter(record.outcome for record in summary.records)
-    counts = ", ".join(
-        f"{number} {outcome.replace('_', ' ')}" for outcome, number in sorted(numbers.items())
-    )
-    return f"{counts}; results in {out}, start with {out / 'report.html'}"
 
 
 def _report(out: Path) -> object:
