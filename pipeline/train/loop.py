@@ -21,8 +21,9 @@ from pipeline.io.files import atomic_path
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.registry import HeatmapNetwork, NetworkSpec, build_network, network_spec
 from pipeline.model.zoo import resolve_model
+from pipeline.train.ahead import BatchesAhead
 from pipeline.train.config import TrainConfig
-from pipeline.train.crops import CropSampler
+from pipeline.train.crops import Batch, CropSampler
 from pipeline.train.datasets import load_fields
 from pipeline.train.export import export_model
 from pipeline.train.fields import Field
@@ -96,25 +97,25 @@ def train(
     trainer = _prepare(config, out, data, resume=resume)
     last = config.steps if stop_after is None else min(stop_after, config.steps)
     progress, began = trainer.progress, time.monotonic()
-    while progress.step < last:
-        progress.loss_sum += train_step(trainer)
-        progress.loss_steps += 1
-        step = progress.step
-        if step % config.validate_every == 0 or step == config.steps:
-            seconds = time.monotonic() - began
-            row = _validate_and_keep(trainer)
-            if on_row is not None:
-                on_row(row | {"seconds": round(seconds, 1)})
-            began = time.monotonic()
-        if step % config.save_every == 0 or step == last:
-            _save(trainer)
+    with BatchesAhead(trainer.sampler) as batches:
+        while progress.step < last:
+            progress.loss_sum += train_step(trainer, batches.batch(progress.step, last=last))
+            progress.loss_steps += 1
+            step = progress.step
+            if step % config.validate_every == 0 or step == config.steps:
+                seconds = time.monotonic() - began
+                row = _validate_and_keep(trainer)
+                if on_row is not None:
+                    on_row(row | {"seconds": round(seconds, 1)})
+                began = time.monotonic()
+            if step % config.save_every == 0 or step == last:
+                _save(trainer)
     return out / MODEL_FOLDER
 
 
-def train_step(trainer: Trainer) -> float:
+def train_step(trainer: Trainer, batch: Batch) -> float:
     """Make one step and return its loss (squared error summed over pixels, mean over crops)."""
     config, step = trainer.config, trainer.progress.step
-    batch = trainer.sampler.batch(step)
     for group in trainer.optimizer.param_groups:
         group["lr"] = learning_rate(config, step)
     trainer.network.train()
@@ -139,11 +140,12 @@ def train_step(trainer: Trainer) -> float:
 def seconds_per_step(config: TrainConfig, *, data: Path = Path(), steps: int = 4) -> float:
     """Measure a training step's time; the first step, which warms up, is left out."""
     trainer = _prepare(config, Path("not-written"), data, resume=False)
-    train_step(trainer)
-    began = time.perf_counter()
-    for _ in range(steps):
-        train_step(trainer)
-    return (time.perf_counter() - began) / steps
+    with BatchesAhead(trainer.sampler) as batches:
+        train_step(trainer, batches.batch(0, last=steps + 1))
+        began = time.perf_counter()
+        for step in range(1, steps + 1):
+            train_step(trainer, batches.batch(step, last=steps + 1))
+        return (time.perf_counter() - began) / steps
 
 
 def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Trainer:
