@@ -1,6 +1,7 @@
 """Settings of where tasks run; none of them changes a result."""
 
 import re
+from datetime import time
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -29,6 +30,11 @@ class SlurmSettings(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="more keywords of dask_jobqueue.SLURMCluster"
     )
+
+    @field_validator("walltime", mode="before")
+    @classmethod
+    def _toml_reads_a_time(cls, walltime: Any) -> Any:
+        return walltime.isoformat() if isinstance(walltime, time) else walltime
 
     @field_validator("walltime")
     @classmethod
