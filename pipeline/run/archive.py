@@ -9,6 +9,7 @@ from distributed import Client
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, InterruptedRunError, OutputError
+from pipeline.io.remote import shown
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
 from pipeline.io.sources import SlideInput, discover
@@ -92,7 +93,7 @@ def run_slides(
 ) -> RunSummary:
     """Score slides that were found, as one run of a folder that is held; as ``run_archive``."""
     jobs = jobs_of(slides, folder.next_run())
-    aside = SetAside.of(slides, folder.config.inputs.settle_s)
+    aside = SetAside.of(list(slides), folder.config.inputs.settle_s)
     return _Archive(jobs, folder, aside).run(report)
 
 
@@ -198,7 +199,7 @@ class _Archive:
 
     def _opening(self, link: str) -> Event:
         jobs = [slide.job for slide in self._slides]
-        names = tuple(SlideName(job.slide_id, job.name, job.path) for job in jobs)
+        names = tuple(SlideName(job.slide_id, job.name, shown(job.path)) for job in jobs)
         run_id = self._records.run_id
         return Event("run_started", total=len(jobs), message=link, run_id=run_id, slides=names)
 

@@ -13,14 +13,22 @@ from pipeline.run.events import EXIT_INTERRUPTED
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+_ON_REQUEST = "stopped on request"
+
+
 class StopRequest:
     """Whether the run was asked to stop, and why."""
 
     def __init__(self) -> None:
         self.requested = False
-        self.reason = "stopped on request"
+        self.reason = _ON_REQUEST
 
-    def ask(self, reason: str = "stopped on request") -> None:
+    @property
+    def by_user(self) -> bool:
+        """Whether somebody wanted it, and it is not that the run cannot go on."""
+        return self.requested and self.reason == _ON_REQUEST
+
+    def ask(self, reason: str = _ON_REQUEST) -> None:
         """Stop as soon as the tasks under way have ended."""
         if not self.requested:
             self.reason, self.requested = reason, True
