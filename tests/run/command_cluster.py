@@ -1,0 +1,84 @@
+"""A cluster started by dask's own commands, as an administrator would, with or without TLS."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+class CommandCluster:
+    """``dask scheduler`` and ``dask worker`` processes on loopback.
+
+    Parameters
+    ----------
+    flags
+        Given to both commands: the ``--tls-...`` files.
+    """
+
+    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
+        self.file = folder / "scheduler.json"
+        self._folder, self._flags = folder, flags
+        self._processes: list[subprocess.Popen[bytes]] = []
+        protocol = "tls" if flags else "tcp"
+        listen = ("--host", "127.0.0.1", "--port", "0", "--protocol", protocol)
+        self.scheduler = self._start(
+            "scheduler", *listen, "--scheduler-file", str(self.file), "--no-dashboard", *flags
+        )
+        await_true(self.file.exists, within_s=60)
+
+    def worker(self, *more: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one worker of one thread; it comes when it comes."""
+        place = ("--scheduler-file", str(self.file), "--host", "127.0.0.1")
+        scratch = ("--local-directory", str(self._folder), "--no-dashboard")
+        threads = () if "--nthreads" in more else ("--nthreads", "1")
+        return self._start("worker", *place, *scratch, *threads, *more, *self._flags, **environment)
+
+    def close(self) -> None:
+        """End every process of it."""
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [str(BIN / "dask"), *command],
+            cwd=self._folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._processes.append(process)
+        return process
+
+
+@contextmanager
+def command_cluster(
+    folder: Path, flags: Sequence[str] = (), *, workers: int = 0
+) -> Iterator[CommandCluster]:
+    """Run a cluster while the body runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cluster = CommandCluster(folder, flags)
+    try:
+        for _ in range(workers):
+            cluster.worker()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def await_true(asked: object, *, within_s: float) -> None:
+    """Wait until a call gives something true."""
+    assert callable(asked)
+    ends = time.monotonic() + within_s
+    while not asked():
+        assert time.monotonic() < ends, f"not in {within_s} s"
+        time.sleep(0.1)
