@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.errors import PipelineError
 
 START_S = 120.0
-"""Time a child gets to start, beside that of its call."""
+"""Time a child gets to start."""
 
 LEAVE_S = 5.0
 """Time an idle child gets to end."""
@@ -34,11 +34,10 @@ class _Child:
         self._pipe: Connection | None = None
 
     def ask(self, call: _Call) -> Any:
-        fresh = self._process is None
-        pipe = self._started()
         try:
+            pipe = self._started()
             pipe.send(call)
-            if not pipe.poll(self._timeout_s + (START_S if fresh else 0)):
+            if not pipe.poll(self._timeout_s):
                 self._process.kill()
                 self.end()
                 raise ChildError(f"no answer in {self._timeout_s:.0f} s")
@@ -67,10 +66,13 @@ class _Child:
             )
             self._process.start()
             theirs.close()
+            if not self._pipe.poll(START_S):
+                raise OSError("it did not start")
+            self._pipe.recv()
         return self._pipe
 
     def _epitaph(self) -> str:
-        self._process.join(5)
+        self._process.join(LEAVE_S)
         code = self._process.exitcode
         self.end()
         if code is not None and code < 0:
@@ -125,6 +127,7 @@ def _answer(pipe: Connection, memory_bytes: int | None) -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 2)
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        pipe.send("ready")
         while True:
             function, arguments = pipe.recv()
             try:

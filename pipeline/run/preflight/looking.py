@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.errors import ConfigError, ModelError, OutputError, PipelineError, SlideError
+from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
 from pipeline.io.results import SCORE_NAME, read_score
-from pipeline.io.slides import open_slide
 from pipeline.model.card import load_card
 from pipeline.run.basis import BASIS_NAME, read_model
 from pipeline.run.earlier import Earlier, read_earlier, why
 from pipeline.run.job import SlideJob, prediction_key, score_key
+from pipeline.run.places import place_of
 from pipeline.run.plan import (
     Plan,
     StaleWorkError,
@@ -67,25 +68,22 @@ def look(job: SlideJob, read_all: bool = False) -> Outlook:
 def _with_file(seen: Outlook, job: SlideJob) -> Outlook:
     """Add what the reader says; a slide that cannot be opened is told of by what comes next."""
     try:
-        reader = open_slide(Path(job.path), job.config.slides.reader)
+        with opened(place_of(job), job.config.slides.reader) as reader:
+            mpp_x, mpp_y = reader.mpp or (None, None)
+            return replace(
+                seen,
+                reader=reader.reader,
+                vendor=reader.vendor,
+                width=reader.size[0],
+                height=reader.size[1],
+                levels=len(reader.level_sizes),
+                mpp_x=mpp_x,
+                mpp_y=mpp_y,
+                mpp_source=reader.mpp_source,
+                objective=reader.objective,
+            )
     except SlideError:
         return seen
-    mpp_x, mpp_y = reader.mpp or (None, None)
-    try:
-        return replace(
-            seen,
-            reader=reader.reader,
-            vendor=reader.vendor,
-            width=reader.size[0],
-            height=reader.size[1],
-            levels=len(reader.level_sizes),
-            mpp_x=mpp_x,
-            mpp_y=mpp_y,
-            mpp_source=reader.mpp_source,
-            objective=reader.objective,
-        )
-    finally:
-        reader.close()
 
 
 def _foreseen(seen: Outlook, job: SlideJob, read_all: bool) -> Outlook:
@@ -178,13 +176,10 @@ def _unreadable_tiles(job: SlideJob, plan: Plan, tissue: Tissue) -> int:
     """Read every tile as the regions would; how many of them are damaged."""
     from pipeline.run.region import read_tiles  # brings torch
 
-    reader = open_slide(Path(job.path), plan.slide.reader)
-    try:
+    with opened(place_of(job), plan.slide.reader) as reader:
         plane, damaged = SlidePlane(reader, plan.frame), 0
         for index in plan.regions:
             region = plan.grid.region(index)
             tiles = [tile for tile in region.tiles if tissue.tiles[tile.row, tile.col]]
             damaged += len(tiles) - len(read_tiles(plane, tiles))
         return damaged
-    finally:
-        reader.close()
