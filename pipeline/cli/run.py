@@ -29,6 +29,8 @@ from pipeline.run.events import Event
 @click.option("--assume-mpp", type=float, help="Used only where the file is silent.")
 @click.option("--threshold", type=float, help="Peak height of a cell; default: the model's.")
 @click.option("--device", help="cpu or cuda.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Only such paths; repeatable.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No such paths; repeatable.")
 @click.option("--retry-failed", is_flag=True, help="Try slides again that are known to fail.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a slide on stdout.")
 @click.option("--log-json", is_flag=True, default=None, help="Log on stderr as JSON lines.")
@@ -49,7 +51,7 @@ def run(
     watch: bool,
     every: float | None,
     idle_exit: float | None,
-    **flags: str | float | None,
+    **flags: str | float | tuple[str, ...] | None,
 ) -> None:
     """Score slides: files, folders and globs in, one folder a slide out.
 
@@ -93,6 +95,8 @@ _SETTINGS = {
     "assume_mpp": "slides.assume_mpp",
     "threshold": "prediction.threshold",
     "device": "prediction.device",
+    "include": "inputs.include",
+    "exclude": "inputs.exclude",
     "log_json": "watching.log_json",
     "log_file": "watching.log_file",
     "log_paths": "watching.log_paths",
@@ -100,12 +104,12 @@ _SETTINGS = {
 }
 
 
-def _pairs(flags: dict[str, str | float | None]) -> list[str]:
+def _pairs(flags: dict[str, str | float | tuple[str, ...] | None]) -> list[str]:
     """Flags are settings: ``--workers 2`` is ``--set cluster.workers=2``."""
     return [
-        f"{_SETTINGS[name]}={json.dumps(value) if isinstance(value, str | bool) else value}"
+        f"{_SETTINGS[name]}={json.dumps(value)}"
         for name, value in flags.items()
-        if value is not None
+        if value is not None and value != ()
     ]
 
 
