@@ -33,7 +33,7 @@ from pipeline.io.results import (
 
 SCHEMA: dict[str, Any] = {
     "schema": None,
-    "slide": "id name fingerprint reader vendor width height bounds mpp mpp_source objective",
+    "slide": "id name fingerprint reader vendor width height bounds mpp mpp_source objective group",
     "status": None,
     "reason": None,
     "flags": None,
