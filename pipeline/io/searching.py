@@ -136,7 +136,7 @@ def _again(folder: Path, entered: set[tuple[int, int]]) -> bool:
 def _kept(paths: list[Path], found: Found) -> list[Path]:
     """Files whose name is that of a slide, one folder's or one glob's."""
     found.arriving += [path.name for path in paths if is_upload(path.name)]
-    return [path for path in paths if _is_slide_name(path.name) and not path.is_dir()]
+    return [path for path in paths if is_slide_name(path.name) and not path.is_dir()]
 
 
 def _own_slides(paths: list[Path]) -> list[Path]:
@@ -147,12 +147,12 @@ def _own_slides(paths: list[Path]) -> list[Path]:
         if path.suffix.lower() in (".vms", ".vmu")
         for member in named_members(path)
     }
-    rest = [path for path in paths if path not in members and not _is_picture(path, paths)]
+    rest = [path for path in paths if path not in members and not is_picture(path, paths)]
     dicom = [path for path in rest if path.suffix.lower() == ".dcm"]
     return [path for path in rest if path not in set(dicom)] + largest_of_series(dicom)
 
 
-def _is_picture(path: Path, beside: list[Path]) -> bool:
+def is_picture(path: Path, beside: list[Path]) -> bool:
     """Tell ``a_label.tif`` beside ``a.svs``, and ``label.tif`` beside any slide."""
     parts = re.split(r"[ ._-]+", path.stem.lower())
     if parts[-1] not in _PICTURE_WORDS:
@@ -177,7 +177,8 @@ def is_upload(name: str) -> bool:
     return unfinished and (inner in SUFFIXES or suffix in SUFFIXES)
 
 
-def _is_slide_name(name: str) -> bool:
+def is_slide_name(name: str) -> bool:
+    """Whether a name is that of a slide's file, and not hidden."""
     hidden = name.startswith((".", "~"))
     return not hidden and PurePosixPath(name).suffix.lower() in SUFFIXES
 

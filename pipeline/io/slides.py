@@ -34,7 +34,7 @@ SUFFIXES = frozenset(
 )
 """Names that are taken for slides when a folder is searched."""
 
-_TIFFSLIDE_READS = (None, "generic-tiff", "aperio", "philips")
+TIFFSLIDE_READS = (None, "generic-tiff", "aperio", "philips")
 """Formats whose geometry TiffSlide gets right; it leaves Ventana tiles unstitched, for example."""
 
 
@@ -141,7 +141,7 @@ def open_slide(path: Path, reader: str = "auto") -> SlideReader:
     chosen = _choose(path, vendor) if reader == "auto" else reader
     if chosen == "openslide":
         return OpenSlideReader(path)
-    if vendor not in _TIFFSLIDE_READS:
+    if vendor not in TIFFSLIDE_READS:
         raise unreadable(path, f"a {vendor} slide is read by OpenSlide only; use reader=auto")
     from pipeline.io.tiffslide_reader import TiffSlideReader
 

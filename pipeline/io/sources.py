@@ -21,7 +21,8 @@ from pipeline.errors import ConfigError
 from pipeline.io.arrivals import Look, look_at, unsettled
 from pipeline.io.manifest import ManifestRow, is_manifest, read_manifest
 from pipeline.io.patterns import Wanted
-from pipeline.io.remote import is_url
+from pipeline.io.remote import is_url, shown
+from pipeline.io.remote_listing import list_slides
 from pipeline.io.searching import represented, search_folder, search_glob
 
 _LONGEST_STEM = 80
@@ -105,8 +106,9 @@ def discover(inputs: Sequence[str | Path], settings: InputSettings = _DEFAULTS) 
     found: dict[str, _Entry] = {}
     for text in inputs:
         for entry in _expand(text, wanted, settings):
-            known = found.get(entry.location)
-            found[entry.location] = entry if known is None else _joined(known, entry)
+            place = shown(entry.location)  # a link that was signed twice is one slide
+            known = found.get(place)
+            found[place] = entry if known is None else _joined(known, entry)
     relatives = _told_apart(found)
     names = _normal_names(relatives)
     now_s = time.time()
@@ -146,7 +148,8 @@ def printable(text: str) -> str:
 
 def _expand(text: str | Path, wanted: Wanted, settings: InputSettings) -> Iterator[_Entry]:
     if isinstance(text, str) and is_url(text):
-        yield _Entry(text, _url_path(text), named=True)
+        for location, below in list_slides(text, wanted):
+            yield _Entry(location, below, named=True)
         return
     path = Path(text).expanduser()
     if path.is_dir():
@@ -167,10 +170,6 @@ def _expand(text: str | Path, wanted: Wanted, settings: InputSettings) -> Iterat
         yield _Entry(_absolute(slide), slide.name, named=True)
 
 
-def _url_path(url: str) -> str:
-    return url.split("://", 1)[-1].split("?", 1)[0]
-
-
 def _joined(known: _Entry, other: _Entry) -> _Entry:
     """The same slide through two inputs: the first place stands, and what a manifest says."""
     rows = [entry.row for entry in (known, other) if entry.row is not None]
@@ -187,7 +186,7 @@ def _slide(entry: _Entry, relative: str, normal: str, settle_s: float, now_s: fl
     outside = row is not None and row.outside
     made = SlideInput(
         entry.location,
-        slide_id(normal, distinct=entry.location if outside else None),
+        slide_id(normal, distinct=shown(entry.location) if outside else None),
         relative,
         group=None if row is None else row.group,
         mpp=None if row is None else row.mpp,

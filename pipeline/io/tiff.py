@@ -74,7 +74,7 @@ def refuse_damaged(path: Path, tif: Any) -> None:
     UnreadableSlideError
         The file is cut off.
     """
-    size = path.stat().st_size
+    size = tif.filehandle.size
     end = _end_of_directories(tif)
     for page in tif.pages:
         for part in (page, *(page.pages or ())):

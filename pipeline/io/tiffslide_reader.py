@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.core.tiling import Box
-from pipeline.errors import UnreadableSlideError
+from pipeline.errors import SlideError
 from pipeline.io.reading import (
     WHITE,
     bounds_within,
@@ -37,6 +37,13 @@ class _LevelSlide(tiffslide.TiffSlide):
 class TiffSlideReader:
     """A slide that TiffSlide reads.
 
+    Parameters
+    ----------
+    path
+        Names the slide in messages.
+    file
+        An open binary file that is read in the place of the path.
+
     Raises
     ------
     UnreadableSlideError
@@ -45,7 +52,7 @@ class TiffSlideReader:
 
     reader = "tiffslide"
 
-    def __init__(self, path: Path, vendor: str | None) -> None:
+    def __init__(self, path: Path, vendor: str | None, file: Any = None) -> None:
         self._path = path
         # threads belong to whoever schedules the work; the default takes half of the machine a read
         os.environ.setdefault("TIFFSLIDE_NUM_DECODE_THREADS", "1")
@@ -53,12 +60,14 @@ class TiffSlideReader:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._slide = _LevelSlide(path)
+                self._slide = _LevelSlide(path if file is None else file)
+        except SlideError:  # of a remote file: no damage, see `ranges`
+            raise
         except BAD_TIFF as error:
             raise unreadable(path, f"TiffSlide cannot open it: {error}") from error
         try:
             self._describe(vendor)
-        except UnreadableSlideError:
+        except SlideError:
             self.close()
             raise
         except (*BAD_TIFF, NotImplementedError) as error:
@@ -125,6 +134,8 @@ class TiffSlideReader:
         size = box.width, box.height
         try:
             stored = self._slide.read_region((box.x0, box.y0), level, size, as_array=True)
+        except SlideError:
+            raise
         except BAD_TIFF as error:
             place = f"damaged at pixel {(box.x0, box.y0)} of level {level}"
             raise unreadable(self._path, f"{place}: {error}") from error

@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError, InterruptedRunError, OutputError
 from pipeline.io.remote import shown
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.io.score import ScoreRecord
+from pipeline.io.scratch import sweep
 from pipeline.io.sources import SlideInput, discover
 from pipeline.run.arriving import SetAside, put_off
 from pipeline.run.clusters import connect
@@ -129,6 +130,7 @@ class _Archive:
                 check_there(self._out)
                 self._records.end(status, self._in_order())
             remove_tries(self._out)
+            sweep(self._config.inputs)  # copies of remote slides whose workers are gone
         for notice in self._records.publish(report):
             self._emit(Event("notice", message=notice))
         return RunSummary(self._records.run_id, self._in_order())

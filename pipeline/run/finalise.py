@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.errors import SlideChangedError
 from pipeline.io.files import sweep_partial
-from pipeline.io.fingerprint import SlideContent, changed_members
+from pipeline.io.fingerprint import SlideContent, changed_members, marks_differ
 from pipeline.io.heatmap import finish_heatmap
 from pipeline.io.results import DONE_NAME, write_done
 from pipeline.model.card import load_card
@@ -58,9 +58,9 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
     settled, measured = settle_slide(work, plan, tissue), measured_slide(work, plan, tissue)
     basis = SlideBasis(card, job.weights_sha256, plan, tissue, settled, measured)
-    check_unreadable(job, basis)
     content = content_of(job)
     _check_content(job, plan, keys, content)
+    check_unreadable(job, basis)  # after: a file that was being changed looks damaged
     roi = load_roi(job, plan)
     _check_score_files(job, keys)
     sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
@@ -88,8 +88,10 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
 def _check_content(
     job: SlideJob, plan: Plan, begun: BegunWork | None, content: SlideContent
 ) -> None:
-    files = changed_members({} if begun is None else begun.members, content.as_json())
-    if content.fingerprint == plan.slide.fingerprint and not files:
+    before, after = {} if begun is None else begun.members, content.as_json()
+    files = changed_members(before, after)
+    same = content.fingerprint == plan.slide.fingerprint and not marks_differ(before, after)
+    if same and not files:
         return
     named = "; ".join(name for name in files if name)
     which = f" ({named})" if named else ""

@@ -1,7 +1,7 @@
 """What travels to a task, and the keys that say whether a result still holds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import RESULTS_VERSION
@@ -22,7 +22,8 @@ class SlideJob:
     """One slide of a run: small, picklable, all a task is given."""
 
     slide_id: str
-    path: str
+    path: str = field(repr=False)
+    """Local path or URL; a URL may hold a signature, and Dask writes a failed task's arguments."""
     name: str
     """Path below the input folder."""
     out: str

@@ -9,15 +9,16 @@ from pipeline.io.cells import Exclusions, write_cells
 from pipeline.io.cells_text import write_cells_geojson
 from pipeline.io.crops import CROPS_NAME, choose_crops, write_crops
 from pipeline.io.density import write_density
+from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
 from pipeline.io.quality import QUALITY_NAME, write_quality
 from pipeline.io.results import SCORE_NAME, write_score
 from pipeline.io.score import ScoreRecord
-from pipeline.io.slides import open_slide
 from pipeline.run.basis import CANDIDATES_NAME, CELLS_NAME, SlideBasis
 from pipeline.run.drawn_areas import draw_areas
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.picture import draw_overlay, draw_quality
+from pipeline.run.places import place_of
 from pipeline.run.scoring import ScoredWith, score_cells
 from pipeline.run.selection import SlideCells, select_cells
 
@@ -95,8 +96,7 @@ def crop_slide(job: SlideJob, basis: SlideBasis, found: SlideCells, score: Score
     chosen = choose_crops(found.cells, basis.plan.frame, seed=seed, hotspots_l0=hotspots)
     if not chosen:
         return
-    reader = open_slide(Path(job.path), basis.plan.slide.reader)
-    try:
+    with opened(place_of(job), basis.plan.slide.reader) as reader:
         write_crops(
             job.folder / CROPS_NAME,
             SlidePlane(reader, basis.plan.frame).read,
@@ -105,8 +105,6 @@ def crop_slide(job: SlideJob, basis: SlideBasis, found: SlideCells, score: Score
             points=found.cells,
             mpp_um=basis.card.mpp_um,
         )
-    finally:
-        reader.close()
 
 
 def _metadata(job: SlideJob, basis: SlideBasis, score: ScoreRecord) -> dict[str, str]:

@@ -14,16 +14,18 @@ from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
 from pipeline.errors import UnreachableSlideError, UnreadableSlideError
-from pipeline.io.fingerprint import SlideContent, slide_content
+from pipeline.io.fingerprint import SlideContent
 from pipeline.io.heatmap import create_heatmap
+from pipeline.io.open_slides import SlidePlace, content_at, opened
 from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
 from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
-from pipeline.io.slides import SlideReader, open_slide
+from pipeline.io.slides import SlideReader
 from pipeline.model.card import ModelCard, load_card
 from pipeline.run.earlier import start_over
 from pipeline.run.job import CellRule, Key, SlideJob, prediction_key, score_key
 from pipeline.run.picture import draw_overlay, read_picture
+from pipeline.run.places import place_of
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
@@ -114,7 +116,7 @@ def content_of(job: SlideJob) -> SlideContent:
         It cannot be read.
     """
     try:
-        return slide_content(Path(job.path), full=job.config.inputs.fingerprint == "full")
+        return content_at(SlidePlace(job.path, job.config.inputs, work=work_folder(job.folder)))
     except UnreadableSlideError as error:
         raise UnreachableSlideError(str(error)) from error
 
@@ -138,8 +140,7 @@ def lay_out(job: SlideJob, card: ModelCard, key: Key, content: str) -> Layout:
         The slide cannot be read, or its resolution is unknown or impossible.
     """
     settings = job.config.slides
-    reader = open_slide(Path(job.path), settings.reader)
-    try:
+    with opened(place_of(job), settings.reader) as reader:
         resolution = resolve_resolution(reader, mpp=settings.mpp, assume_mpp=settings.assume_mpp)
         check_against_model(resolution, card.mpp_um, name=reader.name)
         overview = read_overview(reader, resolution, mpp_um=job.config.tissue.mpp)
@@ -151,8 +152,6 @@ def lay_out(job: SlideJob, card: ModelCard, key: Key, content: str) -> Layout:
             mpp_um=job.config.tissue.mpp,
             finest_um=card.mpp_um,
         )
-    finally:
-        reader.close()
     return Layout(
         replace(plan, picture=picture.frame), replace(tissue, thumbnail=picture.rgb), overview
     )

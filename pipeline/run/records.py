@@ -16,6 +16,7 @@ from pipeline.errors import OutputError
 from pipeline.io.cases import write_cases
 from pipeline.io.ledger import LEDGER_NAME, Ledger
 from pipeline.io.qupath import write_qupath
+from pipeline.io.remote import shown
 from pipeline.io.results import SCORE_NAME, read_score, write_run_json, write_slides_csv
 from pipeline.io.score import ScoreRecord
 from pipeline.model.card import ModelCard
@@ -87,7 +88,7 @@ class RunRecords:
         self._write_table()
         job = self._jobs[record.slide_id]
         entry, settings = made_entry(
-            _entry(record), job.folder, record.score, run_id=self.run_id, path=job.path
+            _entry(record), job.folder, record.score, run_id=self.run_id, path=shown(job.path)
         )
         self._made[record.slide_id] = entry
         if entry["settings_sha256"]:

@@ -1,7 +1,5 @@
 """The region task: read once, predict tile by tile, settle peaks, write what the region owns."""
 
-from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,11 @@ from pipeline.core.seams import border_strips, settle_region
 from pipeline.core.tiling import Box, Region, Tile
 from pipeline.errors import ModelError, SlideError, UnreadableSlideError
 from pipeline.io.heatmap import write_block
+from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
-from pipeline.io.slides import SlideReader, open_slide
 from pipeline.model.predictor import Predictor, PredictorSpec, get_predictor
 from pipeline.run.job import CellRule, SlideJob
+from pipeline.run.places import place_of
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
@@ -34,12 +33,7 @@ from pipeline.run.stages import StageClock
 TILES_PER_CALL = 16
 """Tiles handed to the predictor at once: its batch on a device, one by one on a CPU."""
 
-OPEN_SLIDES = 2
-"""Handles a worker keeps: the slide it is on and the one it was on."""
-
 Pixels = NDArray[np.uint8]
-
-_open_slides: OrderedDict[tuple[str, str, str], SlideReader] = OrderedDict()
 
 
 def process_region(job: SlideJob, index: int) -> dict[str, Any]:
@@ -70,8 +64,12 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
         return {"tiles": 0, "unreadable": 0, "peaks": 0, "new": False}
     clock, region, covered = StageClock(), plan.grid.region(index), read_tissue_tiles(work)
     tiles = [tile for tile in region.tiles if covered[tile.row, tile.col]]
-    with clock.stage("read"):
-        pixels = read_tiles(_plane(job, plan), tiles)
+    slide = plan.slide
+    with (
+        clock.stage("read"),
+        opened(place_of(job), slide.reader, content=slide.fingerprint) as reader,
+    ):
+        pixels = read_tiles(SlidePlane(reader, plan.frame), tiles)
     readable = [tile for tile in tiles if tile in pixels]
     predictor = _predictor(job)
     with clock.stage("forward"):
@@ -125,18 +123,6 @@ def _predictor(job: SlideJob) -> Predictor:
             threads=job.config.cluster.threads,
         )
     )
-
-
-def _plane(job: SlideJob, plan: Plan) -> SlidePlane:
-    """The slide's plane, by the reader the plan was made with and a handle that is kept open."""
-    key = (job.path, plan.slide.reader, plan.slide.fingerprint)
-    if key in _open_slides:
-        _open_slides.move_to_end(key)
-    else:
-        _open_slides[key] = open_slide(Path(job.path), plan.slide.reader)
-    while len(_open_slides) > OPEN_SLIDES:
-        _open_slides.popitem(last=False)[1].close()
-    return SlidePlane(_open_slides[key], plan.frame)
 
 
 def read_tiles(plane: SlidePlane, tiles: list[Tile]) -> dict[Tile, Pixels]:
