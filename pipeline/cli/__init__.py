@@ -68,6 +68,10 @@ COMMANDS = {
         "pipeline.cli.experiment:experiment",
         "Compare variants of a training over folds and seeds.",
     ),
+    "doctor": (
+        "pipeline.cli.doctor:doctor",
+        "Check that this machine has what a run needs.",
+    ),
     "models": (
         "pipeline.cli.models:models",
         "List the models that ship with the package, or the named ones.",

@@ -57,6 +57,11 @@ def detect_vendor(path: Path) -> str | None:
         return None
 
 
+def library_version() -> str:
+    """Version of the OpenSlide library that is loaded."""
+    return str(openslide.__library_version__)
+
+
 def _version(text: str) -> tuple[int, ...]:
     numbers = (part for part in text.replace("-", ".").split(".") if part.isdigit())
     return tuple(int(part) for part in numbers)[:3]
