@@ -15,7 +15,6 @@ from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
 
 from pipeline.run.watching.board import ProgressBoard
 from pipeline.run.watching.page import fill_document
@@ -89,8 +88,8 @@ class _ServerThread(threading.Thread):
         await server._http.close_all_connections()
 
     def _opened(self) -> BaseServer:
-        sockets = _bound(self.port)
-        self.port = sockets[0].getsockname()[1]
+        opened = _bound(self.port)
+        self.port = opened.getsockname()[1]
         hosts = [f"{name}:{self.port}" for name in (LOOPBACK, "localhost")]
         hosts += [*self._origins, *(f"{h}:80" for h in self._origins if ":" not in h)]
         shared = {"board": self._board, "hosts": hosts}
@@ -106,17 +105,19 @@ class _ServerThread(threading.Thread):
             log_function=_quiet,
         )
         http = HTTPServer(tornado)
-        http.add_sockets(sockets)
+        http.add_socket(opened)
         return BaseServer(IOLoop.current(), tornado, http)
 
 
-def _bound(port: int) -> list[socket.socket]:
+def _bound(port: int) -> socket.socket:
     try:
-        return bind_sockets(port, LOOPBACK)
+        opened = socket.create_server((LOOPBACK, port))
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        return bind_sockets(0, LOOPBACK)
+        opened = socket.create_server((LOOPBACK, 0))
+    opened.setblocking(False)
+    return opened
 
 
 def _quiet(_route: object) -> None:
