@@ -166,7 +166,7 @@ def cluster() -> Answer:
     with connect(settings) as client:
         answer = _sum_there(client)
     taken_s = time.perf_counter() - begun
-    found = f"dask {version("dask")}, a worker on loopback answered in {taken_s:.1f} s"
+    found = f"dask {version('dask')}, a worker on loopback answered in {taken_s:.1f} s"
     if answer != 3:
         return "fail", f"{found}, wrongly", "reinstall dask and distributed"
     if taken_s > CLUSTER_S:
