@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.io.done import DoneMark, rewrite_done
 from pipeline.io.remote import shown
+from pipeline.io.sources import printable
 from pipeline.run.job import SlideJob
 from pipeline.run.plan import Plan, utc_now
 
@@ -30,7 +31,7 @@ def run_of(job: SlideJob) -> dict[str, Any]:
     """Say which run has done it, where and when."""
     return {
         "run_id": job.run_id,
-        **({"path": shown(job.path)} if job.path else {}),
+        **({"path": printable(shown(job.path))} if job.path else {}),
         "finished": utc_now(),
         "host_class": host_class(job.config.prediction.device),
     }

@@ -19,6 +19,7 @@ from pipeline.io.qupath import write_qupath
 from pipeline.io.remote import shown
 from pipeline.io.results import SCORE_NAME, read_score, write_run_json, write_slides_csv
 from pipeline.io.score import ScoreRecord
+from pipeline.io.sources import printable
 from pipeline.model.card import ModelCard
 from pipeline.run.events import EXIT_INTERRUPTED, RunSummary, SlideRecord
 from pipeline.run.history import NEW_OUTCOMES, made_entry, run_row, slide_entry, slide_rows
@@ -88,7 +89,11 @@ class RunRecords:
         self._write_table()
         job = self._jobs[record.slide_id]
         entry, settings = made_entry(
-            _entry(record), job.folder, record.score, run_id=self.run_id, path=shown(job.path)
+            _entry(record),
+            job.folder,
+            record.score,
+            run_id=self.run_id,
+            path=printable(shown(job.path)),
         )
         self._made[record.slide_id] = entry
         if entry["settings_sha256"]:

@@ -118,7 +118,7 @@ def test_another_case_changes_a_done_slide_without_scoring_it_again(
     assert verify_done(folder) == []
     assert outcomes(run(out, archive / "a.tif")) == {"a.tif": "already_done"}
     (out / "cases.csv").unlink()
-    result = CliRunner().invoke(cli, ["score", str(out), "--threshold", "0.9"])
+    result = CliRunner().invoke(cli, ["score", str(out), "--force"])
     assert result.exit_code == 0, result.output
     assert list(table(out / "cases.csv", "case")) == ["later"]
     (out / "cases.csv").unlink()
@@ -274,7 +274,7 @@ def test_a_wrong_manifest_starts_nothing_and_tells_every_line(
     words = ["run", str(archive / "slides.csv"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(cli, [*words, "--model", str(tiny_model)])
     assert result.exit_code == 2
-    lines = result.stderr.splitlines()
+    lines = [line for line in result.stderr.splitlines() if line.startswith("ki67: ")]
     assert [line.split(",")[0] for line in lines] == [
         "ki67: error: slides.csv line 2",
         "ki67: error: slides.csv line 3",
