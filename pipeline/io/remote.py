@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
+_CHAIN = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]+(?:::|://))")
 _NO_FILE_NAME = re.compile(r"[\x00-\x1f/\\]+")
 _LONGEST_NAME_BYTES = 200
 """Of a local copy; file systems take 255."""
@@ -29,7 +30,9 @@ def shown(location: str) -> str:
     """
     if not is_url(location):
         return location
-    return "::".join(_bare(part) for part in location.split("::"))
+    # a password may hold two colons: only what begins like a URL is a link of a chain
+    first, *more = [location] if is_web(location) else _CHAIN.split(location, maxsplit=1)
+    return "::".join([_bare(first), *map(shown, more)])
 
 
 def url_name(url: str) -> str:
@@ -74,4 +77,6 @@ def _bare(url: str) -> str:
     scheme, _, rest = url.partition("://")
     # a key may hold a question mark, but what follows one may be a credential
     host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    name, colon, port = host.rpartition("@")[2].partition(":")
+    # what follows a colon and is no port may be the beginning of a password
+    return f"{scheme}://{name}{colon + port if port.isdigit() else ''}{slash}{path}"
