@@ -18,6 +18,9 @@ from pipeline.io.slides import SlideReader
 MOST_ERROR_PX = 0.05
 """Output pixels by which an inexact level may stand off before a finer level is read instead."""
 
+MOST_OVERVIEW_PX = 1 << 27
+"""92 mm a side at 8 um per pixel; a glass of double width is 76 x 52 mm."""
+
 _PIECE_PX = 2048
 """Source pixels a side read at once for an overview."""
 _SMALLEST_PX = 16
@@ -146,8 +149,20 @@ def read_overview(reader: SlideReader, resolution: Resolution, *, mpp_um: float 
 
     A piece that is damaged on its level is looked for in parts and on finer levels: one spoiled
     tile of the smallest level hides a large area whose full-resolution pixels are whole.
+
+    Raises
+    ------
+    UnreadableSlideError
+        The slide says it is larger than an overview may be.
     """
     frame = plane_over(reader, resolution, mpp_um)
+    if frame.width * frame.height > MOST_OVERVIEW_PX:
+        width_mm, height_mm = frame.width * mpp_um / 1e3, frame.height * mpp_um / 1e3
+        raise UnreadableSlideError(
+            f"{reader.name}: {width_mm:.0f} x {height_mm:.0f} mm is too large for an overview of "
+            f"{mpp_um:g} um per pixel; if the micrometres per pixel are wrong pass --mpp, else "
+            "raise tissue.mpp"
+        )
     level = level_for(reader, frame)
     rgb = np.full((frame.height, frame.width, 3), WHITE, np.uint8)
     absent = np.ones((frame.height, frame.width), np.bool_)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline.core.tiling import Box
 from pipeline.errors import ConfigError
 from pipeline.io.reading import refuse_no_file, unreadable
+from pipeline.io.tiff_limits import refuse_absurd
 
 SUFFIXES = frozenset(
     (
@@ -135,6 +136,7 @@ def open_slide(path: Path, reader: str = "auto") -> SlideReader:
     if reader not in ("auto", "openslide", "tiffslide"):
         raise ConfigError(f"slides.reader={reader}: choose auto, openslide or tiffslide")
     refuse_no_file(path)
+    refuse_absurd(path)
     from pipeline.io.openslide_reader import OpenSlideReader, detect_vendor
 
     vendor = detect_vendor(path)
