@@ -71,7 +71,8 @@ def test_a_run_shows_page_progress_and_metrics_while_it_goes_on(
         if event.kind == "run_started":
             links.append(event.message)
             session = pull_session(url=event.message)
-            texts = [str(div.text) for div in session.document.select({"type": Div})]
+            shown = session.document.select({"type": Div})
+            texts = [str(div.text) for div in shown if isinstance(div, Div)]
             session.close()
             pages.append(" ".join(texts))
         if event.kind in ("region_done", "slide_done"):

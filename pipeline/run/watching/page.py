@@ -119,6 +119,7 @@ def throughput(history: list[Sample]) -> dict[str, list[float]]:
 
 def _plot(samples: ColumnDataSource) -> tuple[figure, Range1d]:
     """Two curves over the minutes of the run, each with its own axis."""
+    pixels_range = DataRange1d(start=0)
     plot = figure(
         width=WIDTH_PX,
         height=210,
@@ -126,7 +127,8 @@ def _plot(samples: ColumnDataSource) -> tuple[figure, Range1d]:
         tools="",
         outline_line_color=None,
         margin=(10, 0, 6, 0),
-        y_range=DataRange1d(start=0),
+        x_range=DataRange1d(start=0),
+        y_range=pixels_range,
     )
     cells = Range1d(start=0, end=1)
     plot.extra_y_ranges = {"cells": cells}
@@ -140,7 +142,8 @@ def _plot(samples: ColumnDataSource) -> tuple[figure, Range1d]:
         axis.major_label_text_color = _QUIET
         axis.axis_line_color = axis.major_tick_line_color = _LINE
         axis.minor_tick_line_color = None
-    plot.line("minutes", "mpx", source=samples, color=_PIXELS, line_width=2)
+    pixels = plot.line("minutes", "mpx", source=samples, color=_PIXELS, line_width=2)
+    pixels_range.renderers = [pixels]  # the other curve has an axis of its own
     plot.line(
         "minutes",
         "cells",

@@ -133,7 +133,7 @@ def nameless(row: SlideRow) -> str:
     text, path = row.reason, row.name.replace("\\", "/")
     for name in (path, path.rsplit("/", 1)[-1]):
         if name:
-            text = text.replace(name, "the slide")
+            text = text.removeprefix(f"{name}: ").replace(name, "the slide")
     return text
 
 
