@@ -10,6 +10,7 @@ from pipeline.core.qc.bins import bin_side
 from pipeline.core.qc.measures import MEASURES, measure_tile
 from pipeline.core.qc.overview import Glass
 from pipeline.core.seams import border_strips, settle_region
+from pipeline.core.soundness import fault_of
 from pipeline.core.tiling import Box, Region, Tile
 from pipeline.errors import ModelError, SlideError, UnreadableSlideError
 from pipeline.io.heatmap import write_block
@@ -73,11 +74,12 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     readable = [tile for tile in tiles if tile in pixels]
     predictor = _predictor(job)
     with clock.stage("forward"):
-        heatmap = _predict(predictor, region, readable, [pixels[tile] for tile in readable])
+        seen = [pixels[tile] for tile in readable]
+        heatmap = _predict(predictor, region, readable, seen, plan.floor)
     with clock.stage("settle"):
         peaks = _settle(plan, region, heatmap)
     with clock.stage("measure"):
-        measures = _measure(plan, readable, [pixels[t] for t in readable], read_look(work).glass)
+        measures = _measure(plan, readable, seen, read_look(work).glass)
     with clock.stage("write"):
         # before the mark: a region that counts as done has its heatmap
         write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
@@ -167,7 +169,7 @@ def _read_damaged(plane: SlidePlane, tile: Tile) -> Pixels | None:
 
 
 def _predict(
-    predictor: Predictor, region: Region, tiles: list[Tile], pixels: list[Pixels]
+    predictor: Predictor, region: Region, tiles: list[Tile], pixels: list[Pixels], floor: float
 ) -> NDArray[np.float32]:
     """``(C, height, width)`` float32 of the region's cores; 0 where nothing was predicted."""
     shape = (len(predictor.card.channels), region.box.height, region.box.width)
@@ -178,8 +180,10 @@ def _predict(
             predicted = predictor.predict(np.stack(pixels[some]))
         except ModelError as error:
             raise SlideError(f"region {region.index}: {error}") from error
-        for tile, values in zip(tiles[some], predicted, strict=True):
+        for tile, values, seen in zip(tiles[some], predicted, pixels[some], strict=True):
             rows, cols = _place(tile.core, tile.source)
+            if fault := fault_of(values[:, rows, cols], seen[rows, cols], floor=floor):
+                raise SlideError(f"region {region.index}: {predictor.card.name}: {fault}")
             target_rows, target_cols = _place(tile.core, region.box)
             heatmap[:, target_rows, target_cols] = values[:, rows, cols]
     return heatmap

@@ -17,6 +17,7 @@ from pipeline.errors import (
     UnreachableSlideError,
 )
 from pipeline.run.plan import StaleWorkError
+from pipeline.run.travelling import first_line
 from pipeline.run.tries import TaskLostError
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -89,9 +90,4 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
             raise OutputError(f"{out}: {error.strerror}; free space and run again") from error
         case OSError() if error.errno in _PASSING_ERRNOS:
             return Setback(Meaning.PASSING, str(error.strerror))
-    return Setback(Meaning.SLIDE, f"{task}: {type(error).__name__}: {_first_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else "no message"
+    return Setback(Meaning.SLIDE, f"{task}: {type(error).__name__}: {first_line(error)}")

@@ -120,7 +120,7 @@ def tried(job: SlideJob, task: str, attempt: int) -> Iterator[None]:
             yield
         finally:
             _watch.end(stream)
-    path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def mark_path(job: SlideJob, task: str) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 from pipeline.run.clusters.admission import admitted
 from pipeline.run.job import SlideJob
 from pipeline.run.stages import StageClock
+from pipeline.run.travelling import travelling
 from pipeline.run.tries import tried
 
 # torch and the slide libraries take seconds and 200 MB, which the driver never needs
@@ -16,7 +17,7 @@ def prepare_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
 
     clock = StageClock()
     job = admitted(job)
-    with tried(job, "prepare", attempt), clock.stage("prepare"):
+    with travelling("prepare"), tried(job, "prepare", attempt), clock.stage("prepare"):
         result = prepare.prepare_slide(job)
     return {**result, "seconds": clock.seconds}
 
@@ -26,7 +27,8 @@ def process_region(job: SlideJob, attempt: int, index: int) -> dict[str, Any]:
     from pipeline.run import region
 
     job = admitted(job)
-    with tried(job, f"region {index}", attempt):
+    task = f"region {index}"
+    with travelling(task), tried(job, task, attempt):
         return region.process_region(job, index)
 
 
@@ -36,6 +38,6 @@ def finalise_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
 
     clock = StageClock()
     job = admitted(job)
-    with tried(job, "finalise", attempt), clock.stage("finalise"):
+    with travelling("finalise"), tried(job, "finalise", attempt), clock.stage("finalise"):
         result = finalise.finalise_slide(job)
     return {**result, "seconds": clock.seconds}

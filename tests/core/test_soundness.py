@@ -1,0 +1,42 @@
+"""A stuck network is told from one that finds no cells."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.soundness import fault_of
+
+rng = np.random.default_rng(3)
+TISSUE = rng.integers(40, 240, (64, 64, 3)).astype(np.uint8)
+GLASS = np.full((64, 64, 3), 243, np.uint8)
+
+
+def flat(value: float) -> np.ndarray:
+    return np.full((2, 64, 64), value, np.float32)
+
+
+def test_zero_everywhere_means_no_cells() -> None:
+    assert fault_of(flat(0.0), TISSUE, floor=0.1) == ""
+
+
+@given(st.floats(0.1, 1.0, width=32))
+def test_a_saturated_output_is_a_fault_whatever_was_seen(value: float) -> None:
+    for pixels in (TISSUE, GLASS):
+        assert "saturated" in fault_of(flat(value), pixels, floor=0.1)
+
+
+def test_half_a_tile_at_the_top_is_saturated_too() -> None:
+    heatmap = flat(0.0)
+    heatmap[1, :40] = 1.0
+    assert "saturated at 1" in fault_of(heatmap, TISSUE, floor=0.1)
+
+
+def test_one_small_value_fits_glass_but_not_tissue() -> None:
+    assert fault_of(flat(0.01), GLASS, floor=0.1) == ""
+    assert "whatever it sees" in fault_of(flat(0.01), TISSUE, floor=0.1)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_peaks_on_noise_are_an_answer(seed: int) -> None:
+    heatmap = np.random.default_rng(seed).random((2, 64, 64)).astype(np.float32)
+    assert fault_of(heatmap, TISSUE, floor=0.1) == ""
