@@ -60,7 +60,7 @@ def run(
     score = run_or_watch(watch=watch, every=every, idle_exit=idle_exit)
     config = load_config(config_file, [*pairs, *_pairs(flags)])
     logs = config.watching
-    places = [str(Path(place).absolute()) for place in [*inputs, out]]
+    places = [str(place.absolute()) for place in [*map(Path, inputs), out]]
     with (
         run_log(logs, places) as log,
         progress_view(as_json=as_json, quiet=logs.log_json) as progress,

@@ -26,7 +26,7 @@ Run = Callable[..., RunSummary]
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_slide(
-        tmp_path_factory.mktemp("small") / "small.tif", stained_tissue(5, width=800, height=700)
+        tmp_path_factory.mktemp("small") / "small.tif", stained_tissue(2, width=1300, height=1100)
     )
 
 
@@ -96,7 +96,7 @@ def test_a_manifest_makes_cases_that_survive_runs_without_it(
 
     before, files = (out / "cases.csv").read_bytes(), result_bytes(out)
     (archive / "d.tif").unlink()
-    again = run(out, archive, pairs=("slides.mpp=0.25",))
+    again = run(out, archive)
     assert outcomes(again)["b.tif"] == "scored"  # another mpp than the table's: predicted again
     assert table(out / "cases.csv", "case")["case 1"]["slides"] == "3"
     run(out, archive / "slides.csv")
@@ -132,7 +132,7 @@ def test_another_case_changes_a_done_slide_without_scoring_it_again(
 def test_a_region_of_a_row_is_used_and_a_missing_one_fails_its_slide_alone(
     tmp_path: Path, archive: Path, run: Run
 ) -> None:
-    square = [[200, 150], [450, 150], [450, 400], [200, 400], [200, 150]]
+    square = [[300, 250], [800, 250], [800, 700], [300, 700], [300, 250]]
     feature = {
         "type": "Feature",
         "geometry": {"type": "Polygon", "coordinates": [square]},
