@@ -81,7 +81,11 @@ def _few(words: list[str] | tuple[str, ...]) -> str:
 def _known(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, Mapping[str, Any]]:
-    """A sum over every byte that was made once is not lost because nobody asks for it now."""
-    if any(member.get("sha256") is None for member in after.values()):
-        return before or after
-    return after
+    """What is seen now; a sum over every byte that was made once is not lost.
+
+    The mark of a remote object is the present one: it may be the same content, written again.
+    """
+    return {
+        name: {**member, "sha256": member.get("sha256") or before.get(name, {}).get("sha256")}
+        for name, member in after.items()
+    }
