@@ -23,6 +23,7 @@ from pipeline.run.events import Event
 @click.option("--model", help="A name of `ki67 models` or a folder.")
 @click.option("--workers", type=int, help="Worker processes; default: one a core.")
 @click.option("--threads", type=int, help="Threads of the network in each worker.")
+@click.option("--cluster", metavar="KIND", help="local, address, slurm, kubernetes, factory.")
 @click.option("--scheduler", help="Address or scheduler file of a dask cluster.")
 @click.option("--reader", help="auto, openslide or tiffslide.")
 @click.option("--mpp", type=float, help="Micrometres per pixel; overrides the file.")
@@ -89,6 +90,7 @@ _SETTINGS = {
     "model": "prediction.model",
     "workers": "cluster.workers",
     "threads": "cluster.threads",
+    "cluster": "cluster.kind",
     "scheduler": "cluster.scheduler",
     "reader": "slides.reader",
     "mpp": "slides.mpp",

@@ -53,6 +53,7 @@ def summary(board: ProgressBoard) -> str:
     return _TEMPLATES.get_template("summary.html").render(
         t=totals,
         number=number,
+        mpx=megapixels,
         duration=duration,
         percent=done_pct(totals),
         working=sum(totals.slides[state] for state in ("preparing", "regions", "finalising")),
@@ -91,6 +92,13 @@ def done_pct(totals: Totals) -> float:
 def number(value: float | None, digits: int = 0) -> str:
     """Write a number with thousands apart; a dash for what is not known."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def megapixels(pixels: float | None) -> str:
+    """Write pixels in millions, with a digit more where they are few."""
+    if pixels is None:
+        return number(None)
+    return number(pixels / 1e6, 3 if pixels < 1e5 else 2)
 
 
 def duration(seconds: float | None) -> str:
