@@ -25,6 +25,7 @@ from pipeline.io.reading import (
     unreadable,
 )
 from pipeline.io.tiff import BAD_TIFF, TileTable, quieten, refuse_damaged
+from pipeline.io.tile_claims import check_tiles_of
 
 
 class _LevelSlide(tiffslide.TiffSlide):
@@ -103,6 +104,7 @@ class TiffSlideReader:
                     self._path,
                     f"{page.samplesperpixel} samples of {page.dtype} a pixel; a slide is 8-bit RGB",
                 )
+            check_tiles_of(page)
         return [TileTable.of(page) for page in pages]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
