@@ -14,6 +14,9 @@ from pipeline.io.roi import Roi
 
 __all__ = ["Roi", "RoiClasses", "find_roi", "list_rois", "read_roi", "roi_sha256", "unused_rois"]
 
+MOST_FILE_BYTES = 512 << 20
+"""Larger files are not even read: a region of interest is drawn by hand."""
+
 SUFFIXES = (*POLYGON_SUFFIXES, *MASK_SUFFIXES)
 
 
@@ -87,6 +90,12 @@ def roi_sha256(path: Path) -> str:
         It cannot be read.
     """
     try:
+        size = path.stat().st_size
+        if size > MOST_FILE_BYTES:
+            raise AnnotationError(
+                f"{path.name}: {size >> 20} MB, more than {MOST_FILE_BYTES >> 20}; export the "
+                "annotations without detections, or the mask at a lower resolution"
+            )
         return sha256_file(path)
     except OSError as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error.strerror})") from error

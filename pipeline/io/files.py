@@ -66,6 +66,21 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link where results are written and removed: it leads elsewhere.
+
+    Raises
+    ------
+    OutputError
+        It is a link.
+    """
+    if path.is_symlink():
+        raise OutputError(
+            f"{short_name(path)}: is a link to another place, and results are only written below "
+            "the output folder; remove the link and run again"
+        )
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary name in the same folder; on success it becomes ``path``, else it goes.

@@ -16,6 +16,7 @@ from pipeline.io.files import (
     PARTIAL_SUFFIX,
     output_errors,
     read_json,
+    refuse_link,
     sync_tree,
     write_json_atomic,
 )
@@ -101,8 +102,10 @@ def settle_all(out: Path) -> list[str]:
     Raises
     ------
     OutputError
-        A folder cannot be written.
+        A folder cannot be written, or is a link to another place.
     """
+    for folder in sorted(out.glob("slides/*")):
+        refuse_link(folder)
     left = sorted(out.glob(f"slides/*/{STAGED_NAME}"))
     return [path.parent.name for path in left if settle_staged(path.parent)]
 

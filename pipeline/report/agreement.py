@@ -35,6 +35,7 @@ from pipeline.io.files import (
     write_text_atomic,
 )
 from pipeline.io.manual_scores import LeftOut
+from pipeline.io.results import text_cell
 from pipeline.io.score_join import JoinedScores
 from pipeline.report.agreement_plots import draw_coefficients, draw_comparison
 from pipeline.report.agreement_tables import Table, markdown, sentences, tables
@@ -231,13 +232,13 @@ def _slides_csv(study: Study) -> str:
     writer = csv.writer(text, lineterminator="\n")
     readers = study.joined.readers
     writer.writerow(
-        ["slide_id", "name", "status", f"{MACHINE}_pct", *(f"{r}_pct" for r in readers)]
+        ["slide_id", "name", "status", f"{MACHINE}_pct", *(text_cell(f"{r}_pct") for r in readers)]
     )
     for place, row in enumerate(study.joined.rows):
         values = [float(scores[place]) for scores in readers.values()]
         shown = ["" if math.isnan(value) else round(value, DIGITS) for value in values]
         found = round(float(study.joined.found_pct[place]), DIGITS)
-        writer.writerow([row.slide_id, row.name, row.status, found, *shown])
+        writer.writerow([row.slide_id, text_cell(row.name), row.status, found, *shown])
     return text.getvalue()
 
 

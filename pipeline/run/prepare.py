@@ -14,6 +14,7 @@ from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
 from pipeline.errors import UnreachableSlideError, UnreadableSlideError
+from pipeline.io.files import refuse_link
 from pipeline.io.fingerprint import SlideContent
 from pipeline.io.heatmap import create_heatmap
 from pipeline.io.open_slides import SlidePlace, content_at, opened
@@ -70,6 +71,8 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     OutputError
         The output folder cannot be written.
     """
+    for path in (job.folder, *(job.folder.iterdir() if job.folder.is_dir() else ())):
+        refuse_link(path)
     card = load_card(Path(job.model_folder))
     found = content_of(job)
     content, (files, refusal) = found.fingerprint, _score_files(job)
