@@ -43,7 +43,7 @@ def test_an_own_cluster_listens_on_loopback_only_and_restores_the_environment() 
     with connect(ClusterSettings(workers=2, dashboard=True)) as client:
         assert worker_count(client) == 2
         assert client.dashboard_link.startswith("http://127.0.0.1:")
-        threads = client.run(os.environ.get, "OMP_NUM_THREADS")
+        threads = client.run(os.getenv, "OMP_NUM_THREADS")
         assert set(threads.values()) == {"1"}
         addresses = listening({os.getpid(), *children(os.getpid())})
     assert addresses

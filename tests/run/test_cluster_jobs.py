@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from pipeline.config import ClusterSettings, load_config
 from pipeline.errors import ConfigError
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.extras import library
-from pipeline.run.clusters.kubernetes import cluster_spec, worker_group
+from pipeline.run.clusters.kubernetes import cluster_spec, plain_group, worker_group
 from pipeline.run.clusters.slurm import job_options, plain_job_options, slurm_cluster
 
 SLURM = (
@@ -78,7 +78,8 @@ def test_a_slurm_job_of_a_device_pool_declares_its_device_and_the_plain_one_none
     own = script("cuda", tmp_path, "cluster.slurm.directives=['--gpus=a100:1']")
     assert "--gres" not in own
     plain = plain_job_options(job_options(settings(*SLURM), device="cuda"))
-    assert "--resources" not in plain["worker_extra_args"]
+    assert "CPU=1" in plain["worker_extra_args"]
+    assert "GPU=1" not in plain["worker_extra_args"]
     assert plain["job_extra_directives"] == ["--qos=long"]
 
 
@@ -115,7 +116,7 @@ def test_jobs_that_sbatch_starts_work_and_are_cancelled(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a killed job leaves transports open
         with connect(chosen) as client:
-            assert client.scheduler.address.startswith("tls://")
+            assert scheduler_of(client).startswith("tls://")
             client.wait_for_workers(2, timeout=120)
             assert set(client.nthreads().values()) == {1}
             assert client.submit(sum, [1, 2]).result(timeout=60) == 3
@@ -153,7 +154,10 @@ def test_pods_with_a_device_ask_for_it_and_the_group_without_does_not() -> None:
     container = worker_group(chosen, device="cuda")["spec"]["containers"][0]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert container["args"][-2:] == ["--resources", "GPU=1"]
-    plain = worker_group(chosen, device="cpu")["spec"]["containers"][0]
+    group = plain_group(chosen)
+    assert group["replicas"] == 1
+    plain = group["spec"]["containers"][0]
+    assert plain["args"][-2:] == ["--resources", "CPU=1"]
     assert "nvidia.com/gpu" not in plain["resources"]["limits"]
 
 
@@ -183,6 +187,10 @@ def test_settings_that_cannot_be_are_refused_in_one_line(
         settings(*pairs)
 
 
+def scheduler_of(client: Client) -> str:
+    return str(client.scheduler_info(n_workers=0)["address"])
+
+
 def in_process(**keywords: Any) -> LocalCluster:
     return LocalCluster(processes=False, dashboard_address="127.0.0.1:0", **keywords)
 
@@ -208,6 +216,7 @@ def test_a_factory_is_called_with_its_options_and_its_cluster_is_closed() -> Non
     with connect(made_by("in_process", options)) as client:
         assert len(client.nthreads()) == 2
         cluster = client.cluster
+    assert cluster is not None
     assert cluster.status.name == "closed"
 
 

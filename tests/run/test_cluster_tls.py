@@ -73,4 +73,4 @@ def test_dasks_own_tls_settings_are_used_when_ours_say_nothing(tmp_path: Path) -
     with dask.config.set({"distributed.comm.tls.ca-file": ours["tls_ca"]}):
         keys = security(ClusterSettings())
     assert keys is not None
-    assert keys.tls_ca_file == ours["tls_ca"]
+    assert keys.get_tls_config_for_role("client")["ca_file"] == ours["tls_ca"]

@@ -11,7 +11,7 @@ from pipeline.config import ClusterSettings
 from pipeline.errors import ConfigError
 from pipeline.run.clusters.environment import CONNECT_S, DASK_SETTINGS, job_environment
 from pipeline.run.clusters.extras import library
-from pipeline.run.clusters.pool import GPU
+from pipeline.run.clusters.pool import CPU, GPU
 
 DEVICE_LIMIT = "nvidia.com/gpu"
 CPU_GROUP = "cpu"
@@ -47,7 +47,7 @@ def kubernetes_client(settings: ClusterSettings, *, device: str) -> Iterator[Cli
                 operator.KubeCluster(**(keywords | settings.kubernetes.options))
             )
             if device == "cuda":
-                group = worker_group(settings, device="cpu") | {"replicas": 1}
+                group = plain_group(settings)
                 cluster.add_worker_group(CPU_GROUP, n_workers=1, custom_spec=group)
         except Exception as error:  # kubeconfig, network, rights, operator: each its own type
             raise ConfigError(
@@ -110,6 +110,13 @@ def worker_group(settings: ClusterSettings, *, device: str) -> dict[str, Any]:
         "replicas": settings.workers,
         "spec": _laid_over(settings, {"containers": [container]}),
     }
+
+
+def plain_group(settings: ClusterSettings) -> dict[str, Any]:
+    """Return the one pod without a device, which plans and finalises in a pool of devices."""
+    group = worker_group(settings, device="cpu")
+    group["spec"]["containers"][0]["args"] += ["--resources", f"{CPU}=1"]
+    return group | {"replicas": 1}
 
 
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

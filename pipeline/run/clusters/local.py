@@ -21,7 +21,7 @@ from pipeline.run.clusters.environment import (
     dashboard_address,
     environment_kept,
 )
-from pipeline.run.clusters.pool import GPU
+from pipeline.run.clusters.pool import CPU, GPU
 
 WORKER_BYTES = 3 * 2**29
 """Memory a worker needs for torch, one region of pixels and its heatmap: 1.5 GiB."""
@@ -106,7 +106,7 @@ def _gpu_pool(settings: ClusterSettings, devices: list[str]) -> SpecCluster:
         "dashboard_address": dashboard_address(),
     }
     return SpecCluster(
-        workers=workers | {"cpu": _pinned(options, "", {})},
+        workers=workers | {"cpu": _pinned(options, "", {CPU: 1})},
         scheduler={"cls": Scheduler, "options": scheduler},
         silence_logs=logging.CRITICAL,
     )

@@ -8,6 +8,9 @@ from distributed import Client
 GPU = "GPU"
 """The resource that a worker with a device declares in a mixed pool."""
 
+CPU = "CPU"
+"""The resource that the worker without a device declares in a pool of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -17,11 +20,14 @@ class Pool:
     ----------
     mixed
         Workers of both sorts have been seen, so that regions wait for one with a device.
+    declared
+        A worker without a device has said that it is one, so that plans wait for it.
     """
 
     gpu: frozenset[str] = frozenset()
     cpu: frozenset[str] = frozenset()
     mixed: bool = False
+    declared: bool = False
 
     @property
     def predicting(self) -> int:
@@ -37,7 +43,9 @@ class Pool:
             return {}
         if kind == "region":
             return {"resources": {GPU: 1}}
-        # a wish, no order: the only worker without a device may just be starting again
+        if self.declared:
+            return {"resources": {CPU: 1}}
+        # a wish, no order: a worker that starts again has another address
         return {"workers": sorted(self.cpu), "allow_other_workers": True} if self.cpu else {}
 
 
@@ -48,6 +56,7 @@ class Roster:
         self._client = client
         self._pool = Pool()
         self._sorts_seen: set[str] = set()
+        self._declared = False
 
     def look(self) -> Pool:
         """Return the pool as it is now, the last one known while the scheduler is away."""
@@ -64,7 +73,8 @@ class Roster:
         cpu = frozenset(workers) - gpu
         # remembered: a device worker that died and comes back must not send regions elsewhere
         self._sorts_seen |= {sort for sort, found in (("gpu", gpu), ("cpu", cpu)) if found}
-        return Pool(gpu, cpu, mixed=len(self._sorts_seen) == 2)
+        self._declared |= any(workers[name]["resources"].get(CPU) for name in cpu)
+        return Pool(gpu, cpu, mixed=len(self._sorts_seen) == 2, declared=self._declared)
 
 
 def worker_count(client: Client) -> int:

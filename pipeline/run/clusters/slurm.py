@@ -20,7 +20,7 @@ from pipeline.run.clusters.environment import (
     job_environment,
 )
 from pipeline.run.clusters.extras import library
-from pipeline.run.clusters.pool import GPU
+from pipeline.run.clusters.pool import CPU, GPU
 from pipeline.run.clusters.tls import security
 
 LEAVE_SHARE = 0.1
@@ -120,11 +120,10 @@ def job_options(settings: ClusterSettings, *, device: str) -> dict[str, Any]:
 
 def plain_job_options(options: dict[str, Any]) -> dict[str, Any]:
     """Keywords of the job without a device, which plans and finalises in a pool of devices."""
-    arguments = list(options["worker_extra_args"])
-    at = arguments.index("--resources")
+    declared = {f"{GPU}=1": f"{CPU}=1"}
     directives = options["job_extra_directives"]
     return options | {
-        "worker_extra_args": arguments[:at] + arguments[at + 2 :],
+        "worker_extra_args": [declared.get(word, word) for word in options["worker_extra_args"]],
         "job_extra_directives": [
             line for line in directives if "gpu" not in line and "gres" not in line
         ],
