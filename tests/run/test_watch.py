@@ -137,6 +137,7 @@ def test_a_slide_renamed_into_place_is_taken_although_its_name_before_was_none(
     assert watching.ends() == [("second.tif", "scored")]
 
 
+@pytest.mark.slow
 def test_old_times_kept_by_a_copy_do_not_make_half_of_it_a_slide(
     archive: Path, slides: Path, watch: Callable[..., Watching]
 ) -> None:
@@ -152,6 +153,7 @@ def test_old_times_kept_by_a_copy_do_not_make_half_of_it_a_slide(
     assert watching.ends() == [("second.tif", "scored")]
 
 
+@pytest.mark.slow
 def test_a_mirax_file_waits_for_its_folder_and_for_all_of_it(
     archive: Path, watch: Callable[..., Watching]
 ) -> None:
@@ -179,7 +181,7 @@ def test_a_series_is_one_slide_taken_after_its_last_file(
         instance = Dataset()
         instance.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
         instance.SOPInstanceUID = f"1.2.{number}"
-        instance.SeriesInstanceUID = "1.2.3"
+        instance.StudyInstanceUID, instance.SeriesInstanceUID = "1.2", "1.2.3"
         instance.file_meta = FileMetaDataset()
         instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         path = archive / "series" / f"{number}.dcm"
@@ -209,6 +211,7 @@ def test_a_failed_slide_stops_nothing_and_is_tried_again_only_when_it_changed(
     assert len(scored_rows(tmp_path / "out")) == 2
 
 
+@pytest.mark.slow
 def test_an_archive_that_goes_away_is_told_once_and_waited_for(
     tmp_path: Path, archive: Path, slides: Path, watch: Callable[..., Watching]
 ) -> None:
@@ -229,6 +232,7 @@ def test_an_archive_that_goes_away_is_told_once_and_waited_for(
     ]
 
 
+@pytest.mark.slow
 def test_an_empty_mount_point_is_no_archive_without_slides(
     tmp_path: Path, archive: Path, slides: Path, watch: Callable[..., Watching]
 ) -> None:
@@ -280,6 +284,7 @@ def test_a_stop_between_batches_is_the_end_that_was_asked_for(
     assert len(scored_rows(out)) == 2
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_middle_of_a_slide_can_be_resumed(
     tmp_path: Path, archive: Path, slides: Path, configure: Configure, scheduler: str
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_environment_file_means_the_same_to_a_shell_and_to_systemd(tmp_path:
         assert told.stdout.splitlines() == list(names.values())
 
 
+@pytest.mark.slow
 def test_cron_has_nothing_to_mail_after_a_good_night(installed: Installation) -> None:
     night = started(WORKFLOWS / "cron" / "nightly.sh", installed)
     told, _ = night.communicate(timeout=600)
@@ -77,6 +78,7 @@ def test_cron_has_nothing_to_mail_after_a_good_night(installed: Installation) ->
     assert (installed.out / "slides.csv").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_cron_mails_the_end_of_the_log_when_a_slide_failed(installed: Installation) -> None:
     (installed.folder / "slides" / "case.tif").write_bytes(b"II*\x00 no slide")
     night = started(WORKFLOWS / "cron" / "nightly.sh", installed)
@@ -108,6 +110,7 @@ def test_the_log_that_is_rotated_is_the_one_that_is_written() -> None:
     assert Path(read_environment(WORKFLOWS / "ki67.env")["KI67_LOG"]).match(found[1])
 
 
+@pytest.mark.slow
 def test_the_sbatch_script_runs_as_it_stands(installed: Installation) -> None:
     night = started(WORKFLOWS / "slurm" / "nightly.sbatch", installed, SLURM_JOB_ID="17")
     told, _ = night.communicate(timeout=600)
@@ -115,6 +118,7 @@ def test_the_sbatch_script_runs_as_it_stands(installed: Installation) -> None:
     assert "case.tif: ok" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "requeued"), [(signal.SIGUSR1, ["requeue 17"]), (signal.SIGTERM, [])]
 )
