@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.replace(path)
             _sync(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that turned read-only keeps it: the first error is told
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
