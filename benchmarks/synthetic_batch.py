@@ -110,7 +110,7 @@ def _record(
     index = float(np.clip(rng.lognormal(math.log(14), 0.8), 0.3, 92))
     positive = round(total * index / 100)
     analysed = look.tissue_mm2 - 0.4 if total else 0.0
-    reason = {
+    why = {
         "too_few_cells": f"{total} cells in {analysed:.2f} mm2; 500 are needed",
         "no_tissue": "no tissue was found on the slide",
     }.get(status)
@@ -118,7 +118,7 @@ def _record(
     return ScoreRecord(
         slide=identity,
         status=status,
-        reason=reason or (", ".join(flags) or None),
+        reason=why or (", ".join(flags) or None),
         flags=flags,
         population="model_targets",
         caveat=CAVEAT,

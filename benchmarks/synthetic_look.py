@@ -79,7 +79,7 @@ def _blobs(rng: np.random.Generator, side: int, sigma: float, share: float) -> M
     noise = gaussian_filter(rng.normal(size=(side, side)), sigma)
     y, x = np.mgrid[:side, :side] / side - 0.5
     noise = noise / noise.std() - 9 * (np.hypot(x, y) - 0.3).clip(0)
-    return noise > np.quantile(noise, share)
+    return np.asarray(noise > np.quantile(noise, share))
 
 
 def _cells(

@@ -1,6 +1,7 @@
 """A manifest names slides and what is special about each; what is wrong is said all at once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,8 @@ def manifest(folder: Path, *lines: str, name: str = "slides.csv") -> Path:
     return path
 
 
-def slides(path: Path, **settings: object) -> list[SlideInput]:
-    return discover([path], InputSettings(settle_s=0, **settings))  # type: ignore[arg-type]
+def slides(path: Path, **settings: Any) -> list[SlideInput]:
+    return discover([path], InputSettings(settle_s=0, **settings))
 
 
 def errors(path: Path) -> tuple[str, ...]:
@@ -181,7 +182,9 @@ def test_accents_are_found_however_they_are_written(tmp_path: Path) -> None:
 
 
 @given(text=st.text(max_size=60))
-def test_any_cell_gives_rows_or_a_message(tmp_path_factory: pytest.TempPathFactory, text: str):
+def test_any_cell_gives_rows_or_a_message(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     folder = tmp_path_factory.mktemp("any")
     path = folder / "slides.csv"
     quoted = text.encode("utf-8", "replace").decode().replace('"', '""')

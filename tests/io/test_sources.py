@@ -147,7 +147,9 @@ def test_the_real_slides_are_all_found(ki67_data: Path) -> None:
     assert len(names) == len(set(names)) > 0
 
 
-def wanted(folder: Path, *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()):
+def wanted(
+    folder: Path, *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
+) -> list[str]:
     settings = InputSettings(include=include, exclude=exclude)
     return [slide.relative for slide in discover([folder], settings)]
 

@@ -251,7 +251,7 @@ def test_names_of_all_kinds_stay_inside_the_output_folder(
     )
     folder.mkdir()
     for name in names:
-        shutil.copy(small, os.fsencode(folder) + b"/" + name)
+        shutil.copy(os.fsencode(small), os.fsencode(folder) + b"/" + name)
     (folder / "sub").mkdir()
     (folder / "sub" / "slides.csv").write_text('slide,group\n"../=cmd.tif",../../x\n')
     around = set(tmp_path.iterdir()) | {tmp_path / "out"}

@@ -6,8 +6,10 @@ import json
 import os
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +203,7 @@ def test_the_command_prints_a_line_a_slide_and_the_same_as_csv(
 
 
 def test_a_child_that_crashes_or_hangs_costs_one_answer() -> None:
-    calls = [
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (os.kill, (0, 0)),
         (ctypes.string_at, (0,)),
         (time.sleep, (60,)),

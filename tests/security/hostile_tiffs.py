@@ -25,7 +25,8 @@ def write_claim(
 ) -> Path:
     """Write a BigTIFF whose every tile is ``payload``; without one no tile is stored (sparse)."""
     tiles = (-(-width // tile_px)) * (-(-height // tile_px))
-    body, ends = bytearray(16), []
+    body = bytearray(16)
+    ends: list[int] = []
 
     def put(blob: bytes) -> int:
         body.extend(b"\0" * (-len(body) % 8))
