@@ -29,7 +29,7 @@ min_cells = 10
 
 [cluster]
 workers = {workers}
-task_timeout_s = 20.0
+task_timeout_s = 45.0
 """
 
 SABOTAGE = """
