@@ -116,7 +116,7 @@ class _OpenSlides:
     @contextmanager
     def borrowed(self, place: SlidePlace, reader: str, content: str) -> Iterator[SlideReader]:
         marks = "".join(member.get("mark") or "" for member in place.members.values())
-        key = (place.location, reader, marks + content)
+        key = (place.location, reader, marks or content)
         with self._lock:
             if key not in self._entries:
                 self._entries[key] = _Entry(self._open(place, reader), place)

@@ -1,10 +1,14 @@
 """Slides behind URLs: content and pixels of a local copy, one line a fault, no secret."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +24,7 @@ from pipeline.io.remote import is_url, shown, url_name
 from pipeline.io.remote_listing import list_slides
 from pipeline.io.remote_slides import look_up
 from pipeline.io.slides import open_slide
+from pipeline.io.sources import discover
 from tests.io.remote_servers import BUCKET, WebServer, s3_server, web_server
 from tests.run.small_slides import stained_tissue, write_slide
 
@@ -303,3 +308,66 @@ def test_a_file_url_is_the_local_file(tmp_path: Path) -> None:
     assert list_slides(f"file://{tmp_path}/a%20b.svs", Wanted()) == [
         (f"{tmp_path}/a b.svs", "a b.svs")
     ]
+
+
+def test_the_endpoint_may_stand_in_the_configuration_of_fsspec(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.pipe_file(f"{BUCKET}/e/a.svs", b"12345")
+    stated = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setitem(fsspec.config.conf, "s3", stated)
+    type(s3).clear_instance_cache()
+    assert look_up(f"s3://{BUCKET}/e/a.svs").size == 5
+    type(s3).clear_instance_cache()
+
+
+@pytest.mark.parametrize(
+    ("library", "url"), [("s3fs", "s3://bucket/a.svs"), ("aiohttp", "https://host/a.svs")]
+)
+def test_a_missing_library_is_told_with_the_command_that_brings_it(library: str, url: str) -> None:
+    code = (
+        f"import sys; sys.modules[{library!r}] = None\n"
+        "from pipeline.errors import ConfigError\n"
+        "from pipeline.io.remote_slides import look_up\n"
+        "try:\n"
+        f"    look_up({url!r})\n"
+        "except ConfigError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert 'pip install "ki67-pipeline[remote]"' in done.stdout
+
+
+@pytest.mark.parametrize("reader", ["auto", "tiffslide"])
+def test_a_real_slide_is_read_as_its_copy(
+    s3: Any, ki67_data: Path, inputs: InputSettings, reader: str
+) -> None:
+    path = ki67_data / "slides" / "CMU-1-Small-Region.svs"
+    s3.put_file(str(path), f"{BUCKET}/real/a.svs")
+    place = SlidePlace(f"s3://{BUCKET}/real/a.svs", inputs)
+    local = open_slide(path, reader)
+    with opened(place, reader) as remote:
+        assert (remote.reader, remote.vendor, remote.mpp) == (local.reader, "aperio", local.mpp)
+        box = (0, 100, 90, 400, 300)
+        assert np.array_equal(remote.read(*box), local.read(*box))
+    local.close()
+
+
+def test_a_real_dicom_series_is_its_objects_of_one_series(
+    s3: Any, ki67_data: Path, inputs: InputSettings, tmp_path: Path
+) -> None:
+    for name in ("small_dicom.dcm", "ezwsi_camelyon.dcm"):
+        content = (ki67_data / "slides" / name).read_bytes()
+        for copy in (name, f"more_{name}"):
+            (tmp_path / copy).write_bytes(content)
+            s3.pipe_file(f"{BUCKET}/dicom/{copy}", content)
+    s3.pipe_file(f"{BUCKET}/dicom/notes.txt", b"no slide")
+    local = slide_content(tmp_path / "small_dicom.dcm")
+    remote = content_at(SlidePlace(f"s3://{BUCKET}/dicom/small_dicom.dcm", inputs))
+    assert remote.fingerprint == local.fingerprint
+    assert list(remote.members) == list(local.members) == ["", "more_small_dicom.dcm"]
+    listed = [below for _, below in list_slides(f"s3://{BUCKET}/dicom/", Wanted())]
+    local_slides = [slide.relative for slide in discover([tmp_path], InputSettings(settle_s=0))]
+    assert listed == local_slides
