@@ -87,7 +87,9 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
             reason = f"{task}: no memory; use fewer --workers or a smaller prediction.region_tiles"
             return Setback(Meaning.SLIDE, reason, retry_next_run=True)
         case OSError() if error.errno in _DISK_ERRNOS:
-            raise OutputError(f"{out}: {error.strerror}; free space and run again") from error
+            raise OutputError(
+                f"{out}: {error.strerror}; free space or make it writable, then run again"
+            ) from error
         case OSError() if error.errno in _PASSING_ERRNOS:
             return Setback(Meaning.PASSING, str(error.strerror))
     return Setback(Meaning.SLIDE, f"{task}: {type(error).__name__}: {first_line(error)}")
