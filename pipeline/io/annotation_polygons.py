@@ -156,7 +156,7 @@ def _area(where: str, geometry: dict[str, Any]) -> tuple[Area, bool]:
         areas = [shapely.Polygon(shell, holes) for shell, *holes in rings]
         if geometry.get("isEllipse") and len(areas) == 1:
             areas = [_ellipse(areas[0])]
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         raise AnnotationError(
             f"{where}: its rings are no lists of at least three finite points"
         ) from error

@@ -112,7 +112,12 @@ def read_marked_slide(path: Path) -> MarkedSlide:
                 continue
             else:
                 found = [(shape.centroid.x, shape.centroid.y)]
-        except (KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
+        except AnnotationError:
+            raise
+        except (
+            *(LookupError, TypeError, AttributeError, ValueError, ArithmeticError),
+            *(RecursionError, shapely.errors.ShapelyError),
+        ) as error:
             raise AnnotationError(
                 f"{path}: object {number} is no GeoJSON feature ({error}); export it again "
                 "from QuPath as a FeatureCollection"
@@ -180,7 +185,7 @@ def _content(path: Path) -> Any:
         raw = path.read_bytes()
         text = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
         return json.loads(text)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RecursionError) as error:
         raise AnnotationError(
             f"{path}: cannot be read as GeoJSON ({error}); export it again from QuPath"
         ) from error
