@@ -32,7 +32,6 @@ DISTRIBUTION_OF = {
 """Import name -> distribution where they differ."""
 
 NEVER_IMPORTED = {
-    "bokeh": "draws the dashboard of dask",
     "openslide-bin": "the library openslide-python loads",
 }
 
@@ -85,7 +84,7 @@ def test_what_is_imported_is_what_is_declared() -> None:
                 imported.add(node.module.split(".")[0])
     libraries = imported - sys.stdlib_module_names - {"pipeline"}
     declared = {Requirement(line).name for line in project()["project"]["dependencies"]}
-    extras = {"dask_jobqueue", "dask_kubernetes"}
+    extras = {"aiohttp", "dask_jobqueue", "dask_kubernetes", "prometheus_client"}
     used = {DISTRIBUTION_OF.get(name, name) for name in libraries - extras}
     assert used == declared - NEVER_IMPORTED.keys()
 
@@ -100,7 +99,9 @@ def test_dependencies_have_floors_and_no_ceilings() -> None:
 def test_every_direct_dependency_is_pinned_at_or_above_its_floor() -> None:
     table = project()["project"]
     extras = table["optional-dependencies"]
-    lines = table["dependencies"] + extras["test"] + extras["docs"] + extras["slurm"]
+    lines = table["dependencies"] + sum(
+        (extras[name] for name in ("test", "docs", "remote", "slurm", "watch")), []
+    )
     pinned = pins()
     for requirement in map(Requirement, lines):
         name = canonicalize_name(requirement.name)

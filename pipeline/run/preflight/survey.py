@@ -94,7 +94,7 @@ def survey(
     """
     config = absolute_files(config)
     slides = discover(inputs, config.inputs)
-    common = _common(config, out, retry_failed=retry_failed)
+    common = _job_of_all(config, out, retry_failed=retry_failed)
     jobs = jobs_of(slides, common)
     looked = list(_look_at_all(jobs, slides, read_all, seen))
     costs, notices = _costs(jobs, looked, common, trial=trial)
@@ -113,7 +113,7 @@ def survey(
     return Survey(tuple(looked), seconds, size, free, costs.source, tuple(notices))
 
 
-def _common(config: RunConfig, out: Path | None, *, retry_failed: bool) -> SlideJob:
+def _job_of_all(config: RunConfig, out: Path | None, *, retry_failed: bool) -> SlideJob:
     """What a run makes sure of before it starts."""
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
