@@ -99,9 +99,9 @@ def test_dependencies_have_floors_and_no_ceilings() -> None:
 def test_every_direct_dependency_is_pinned_at_or_above_its_floor() -> None:
     table = project()["project"]
     extras = table["optional-dependencies"]
-    lines = table["dependencies"] + sum(
-        (extras[name] for name in ("test", "docs", "remote", "slurm", "watch")), []
-    )
+    lines = list(table["dependencies"])
+    for name in ("test", "docs", "remote", "slurm", "watch"):
+        lines += extras[name]
     pinned = pins()
     for requirement in map(Requirement, lines):
         name = canonicalize_name(requirement.name)
