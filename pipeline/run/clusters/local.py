@@ -46,6 +46,8 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
         # a pool lost its workers one by one
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
+    if not settings.dashboard:
+        dask_settings |= SILENT_PAGES
     # asked before a worker starts: a device that is missing is a matter of settings
     devices = _devices(settings) if device == "cuda" else []
     with dask.config.set(dask_settings), environment_kept(), warnings.catch_warnings():
@@ -54,6 +56,14 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
         cluster = _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
         with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
             yield client
+
+
+SILENT_PAGES: dict[str, Any] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.http.routes": [],
+}
+"""Dask opens its HTTP ports on loopback either way; without a dashboard there is no page behind."""
 
 
 def local_workers(settings: ClusterSettings) -> int:
