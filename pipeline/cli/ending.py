@@ -1,5 +1,6 @@
 """The last line of a run: how many slides ended how, and the reasons of failures, most first."""
 
+import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -7,6 +8,8 @@ from pipeline.run.events import RunSummary, SlideRecord
 
 REASONS_TOLD = 4
 _LONGEST = 90
+_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://.*?: ")
+"""Of a slide behind a URL; a port is followed by no blank."""
 
 
 def ending(summary: RunSummary, out: Path) -> str:
@@ -32,7 +35,7 @@ def failure_reasons(failed: list[SlideRecord]) -> str:
 
 def _reason(record: SlideRecord) -> str:
     """The reason without the name of the slide, so that equal ones count together."""
-    text = record.score.reason or "no reason given"
+    text = _ADDRESS.sub("", record.score.reason or "no reason given")
     for name in (record.name, PurePosixPath(record.name).name):
         text = text.replace(name, "")
     text = " ".join(text.split()).strip(" :'\"")

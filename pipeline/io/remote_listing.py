@@ -1,12 +1,15 @@
 """Slides below a URL: a prefix, a folder of a web server or a pattern, by the rules of a search."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from fsspec.utils import glob_translate
+
 from pipeline.errors import ConfigError, UnreachableSlideError
-from pipeline.io.objects import connect, persistently
+from pipeline.io.objects import connect, persistently, state_of
 from pipeline.io.patterns import Wanted
 from pipeline.io.remote import is_web, shown, url_name, url_path
 from pipeline.io.remote_slides import series_of
@@ -53,7 +56,7 @@ def _listed(url: str, wanted: Wanted) -> list[tuple[str, str]]:
 
 
 def _is_search(url: str) -> bool:
-    if url.endswith("/") or _has_magic(url):
+    if (url.partition("?")[0] if is_web(url) else url).endswith("/") or _has_magic(url):
         return True
     if PurePosixPath(url_name(url)).suffix.lower() in SUFFIXES:
         return False
@@ -68,12 +71,8 @@ def _has_magic(url: str) -> bool:
 def _below(url: str) -> Iterator[_Sized]:
     """Every object a search comes upon, in the order of the paths."""
     store, path = connect(url)
-    if _has_magic(url):
-        top = path[: path.index("*")].rpartition("/")[0]
-        entries = persistently(url, lambda: store.glob(path, detail=True))
-    else:
-        top = path.rstrip("/")
-        entries = persistently(url, lambda: store.find(path, detail=True))
+    top = path[: path.index("*")].rpartition("/")[0] if _has_magic(url) else path.rstrip("/")
+    entries = persistently(url, lambda: _entries(store, path, top, searched=not _has_magic(url)))
     if not entries and "://" not in top:
         persistently(url, lambda: store.ls(top.partition("/")[0]))  # says if it is not there
     for name in sorted(entries):
@@ -83,6 +82,20 @@ def _below(url: str) -> Iterator[_Sized]:
             continue
         below = url_path(location)[len(url_path(str(store.unstrip_protocol(f"{top}/")))) :]
         yield location, PurePosixPath(below.lstrip("/")), int(entry.get("size") or 0)
+
+
+def _entries(store: Any, path: str, top: str, *, searched: bool) -> dict[str, dict[str, Any]]:
+    """Objects by name. A folder that cannot be listed is an error: its slides would be missed."""
+    if "s3" in store.protocol:  # asks for a thousand names at once
+        found = store.find(path, detail=True) if searched else store.glob(path, detail=True)
+        return dict(found)
+    listed: dict[str, dict[str, Any]] = {}
+    for _, _, files in store.walk(f"{top}/", detail=True, on_error="raise"):
+        listed |= {entry["name"]: entry for entry in files.values()}
+    if searched:
+        return listed
+    wanted = re.compile(glob_translate(path))
+    return {name: entry for name, entry in listed.items() if wanted.fullmatch(name)}
 
 
 def _own_slides(objects: list[_Sized], found: Found) -> list[_Sized]:
@@ -114,6 +127,11 @@ def _largest_of_series(dicom: list[_Sized]) -> list[_Sized]:
         for sized in members:
             uid = series_of(sized[0]) if len(members) > 1 else None
             key = folder, uid or sized[1].name
-            if key not in largest or sized[2] > largest[key][2]:
+            if key not in largest or _bytes(sized) > _bytes(largest[key]):
                 largest[key] = sized
     return list(largest.values())
+
+
+def _bytes(sized: _Sized) -> int:
+    """Size of an object; a web server's list of a folder does not say it."""
+    return sized[2] or state_of(sized[0]).size

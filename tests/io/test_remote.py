@@ -285,6 +285,7 @@ def test_a_prefix_a_pattern_and_a_name_list_slides(s3: Any) -> None:
     ("url", "words"),
     [
         (f"s3://{BUCKET}/empty-prefix/", "no slides there"),
+        (f"https://no-such-host.invalid/x/?{SECRET}", r"x/: its host is not known"),
         ("s3://no-such-bucket/x/", "no such bucket"),
         ("nosuchkind://a/b/", "fsspec"),
         ("simplecache::s3://archive/a/", "copies of its own"),
@@ -302,6 +303,10 @@ def test_a_folder_that_a_web_server_lists_is_searched(web: WebServer) -> None:
         (web.url("x/a.svs"), "a.svs"),
         (web.url("x/deep/b.tif"), "deep/b.tif"),
     ]
+    assert list_slides(web.url("x/**/*.tif"), Wanted()) == listed[1:]
+    web.refusals = [200, 404]  # an empty list of the folder, then nothing of a folder in it
+    with pytest.raises(ConfigError):
+        list_slides(web.url("x/"), Wanted())
 
 
 def test_a_file_url_is_the_local_file(tmp_path: Path) -> None:
