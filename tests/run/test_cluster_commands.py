@@ -61,6 +61,7 @@ def test_workers_that_join_leave_and_die_on_the_way_change_nothing(
     assert result_bytes(tmp_path / "out") == result_bytes(reference)
 
 
+@pytest.mark.slow
 def test_a_worker_with_several_threads_or_another_view_of_the_disk_is_refused(
     tmp_path: Path, slides: Path, configure: Configure
 ) -> None:

@@ -68,6 +68,7 @@ def test_every_worker_process_sees_one_device_and_one_worker_none(device_pool: C
     assert {seen[address] for address in pool.gpu} == {"3", "GPU-five"}
 
 
+@pytest.mark.slow
 def test_regions_run_beside_a_device_and_everything_else_does_not(
     tmp_path: Path, slides: Path, configure: Configure, reference: Path, device_pool: Client
 ) -> None:

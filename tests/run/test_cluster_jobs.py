@@ -1,5 +1,6 @@
 """What SLURM and Kubernetes are asked for, written by their own libraries; and a factory."""
 
+import gc
 import stat
 import sys
 import warnings
@@ -15,7 +16,12 @@ from pipeline.errors import ConfigError
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.extras import library
 from pipeline.run.clusters.kubernetes import cluster_spec, plain_group, worker_group
-from pipeline.run.clusters.slurm import job_options, plain_job_options, slurm_cluster
+from pipeline.run.clusters.slurm import (
+    job_options,
+    plain_job_options,
+    remove_keys,
+    slurm_cluster,
+)
 
 SLURM = (
     "cluster.kind=slurm",
@@ -48,6 +54,7 @@ def script(device: str, tmp_path: Path, *more: str) -> str:
     chosen = settings(*SLURM, f"cluster.slurm.shared={tmp_path}", *more)
     with slurm_cluster(chosen, Security.temporary(), device=device) as cluster:
         text: str = cluster.job_script()
+        remove_keys(cluster)
         return text
 
 
@@ -118,8 +125,13 @@ def test_jobs_that_sbatch_starts_work_and_are_cancelled(
         with connect(chosen) as client:
             assert scheduler_of(client).startswith("tls://")
             client.wait_for_workers(2, timeout=120)
+            keys = list(tmp_path.glob(".dask-jobqueue*"))
+            assert keys
+            assert {key.stat().st_mode & 0o777 for key in keys} == {0o600}
             assert set(client.nthreads().values()) == {1}
             assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+        gc.collect()  # here, or a later test is blamed for them
+    assert not list(tmp_path.glob(".dask-jobqueue*"))
     assert len((tmp_path / "cancelled").read_text().split()) == 2
 
 

@@ -43,7 +43,11 @@ def slurm_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
     dask_settings = DASK_SETTINGS | {
         "distributed.scheduler.allowed-failures": settings.allowed_failures
     }
-    with dask.config.set(dask_settings), slurm_cluster(settings, keys, device=device) as cluster:
+    with (
+        dask.config.set(dask_settings),
+        slurm_cluster(settings, keys, device=device) as cluster,
+        _keys_removed(cluster),
+    ):
         jobs = ask_for_jobs(cluster, settings, device=device)
         with (
             _asking_again(cluster, jobs),
@@ -154,6 +158,23 @@ def _keys(settings: ClusterSettings) -> Security:
             "or give cluster.tls_ca, tls_cert and tls_key"
         ) from error
     return made
+
+
+@contextlib.contextmanager
+def _keys_removed(cluster: Any) -> Iterator[None]:
+    """Remove the key files made for this run; dask-jobqueue leaves that to garbage collection."""
+    try:
+        yield
+    finally:
+        remove_keys(cluster)
+
+
+def remove_keys(cluster: Any) -> None:
+    """Remove the key files that the cluster wrote for its jobs."""
+    for part in ("ca_file", "cert", "key"):
+        file = getattr(cluster, f"_job_{part}", None)
+        if file is not None:
+            file.close()  # a temporary file: closing deletes it
 
 
 @contextlib.contextmanager
