@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.config import InputSettings
 from pipeline.core.tiling import Box
 from pipeline.errors import (
     MissingResolutionError,
@@ -481,10 +482,11 @@ def test_two_series_in_one_folder_are_two_slides(
     dicom("--prefix", "a", folder=tmp_path)
     dicom("--prefix", "b", "--seed", "1", folder=tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    slides = discover([tmp_path])
+    settled = InputSettings(settle_s=0)
+    slides = discover([tmp_path], settled)
     assert [slide.relative for slide in slides] == ["alevel0.dcm", "blevel0.dcm"]
     assert [open_slide(slide.path).size for slide in slides] == [(1500, 1100)] * 2
-    assert discover([tmp_path / "alevel0.dcm", tmp_path])[0] == slides[0]
+    assert discover([tmp_path / "alevel0.dcm", tmp_path], settled)[0] == slides[0]
 
 
 def test_a_crooked_dicom_level_obeys_the_law(dicom: Callable[..., Written]) -> None:
