@@ -1,7 +1,9 @@
 """What a run costs in time and on the disk: from earlier runs of the folder, else from a trial."""
 
 import os
-from dataclasses import dataclass
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +28,15 @@ class Costs:
     slide_bytes: float
     workers: int
     source: str
+
+
+def mean_costs(costs: Sequence[Costs]) -> Costs:
+    """Mean of trials that ran at the same time, as the workers of a run do."""
+    return replace(
+        costs[0],
+        tile_s=statistics.fmean(each.tile_s for each in costs),
+        slide_s=statistics.fmean(each.slide_s for each in costs),
+    )
 
 
 def costs_of_runs(job: SlideJob) -> Costs | None:
