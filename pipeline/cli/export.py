@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -55,29 +56,32 @@ def export(
     from pipeline.io import exports
     from pipeline.io.qupath import has_cells
     from pipeline.io.results import read_scores
+    from pipeline.run.lock import locked
 
     if not (qupath or csv or zarr or ome_tiff):
         raise click.UsageError("choose what to export: --qupath, --csv, --zarr, --ome-tiff")
     asked = [name for name in _PACK_ONLY if pack[name]]
     if asked and not qupath:
         raise click.UsageError(f"--{asked[0]} goes with --qupath")
-    records = read_scores(out)
-    chosen = [record for record in _chosen(records, slides) if has_cells(out, record)]
-    if qupath:
-        folder = _write_pack(out, records, chosen, to, _pack_options(pack))
-        click.echo(f"{_count(chosen)}: {folder}")
-    below = to or out / EXPORTS_NAME
-    mapped = [record for record in chosen if exports.has_heatmap(out, record)]
-    kinds: list[tuple[bool, str, list[ScoreRecord], Callable[..., Path]]] = [
-        (csv, "csv", chosen, exports.export_csv),
-        (zarr, "zarr", mapped, partial(exports.export_zarr, ome_zarr=ome_zarr)),
-        (ome_tiff, "ome-tiff", mapped, exports.export_ome_tiff),
-    ]
-    for wanted, name, of, write in kinds:
-        if wanted:
-            for record in of:
-                write(out, record, below / name)
-            click.echo(f"{_count(of)}: {below / name}")
+    # what goes into OUT itself is not written while a run writes there too
+    with locked(out) if to is None else nullcontext():
+        records = read_scores(out)
+        chosen = [record for record in _chosen(records, slides) if has_cells(out, record)]
+        if qupath:
+            folder = _write_pack(out, records, chosen, to, _pack_options(pack))
+            click.echo(f"{_count(chosen)}: {folder}")
+        below = to or out / EXPORTS_NAME
+        mapped = [record for record in chosen if exports.has_heatmap(out, record)]
+        kinds: list[tuple[bool, str, list[ScoreRecord], Callable[..., Path]]] = [
+            (csv, "csv", chosen, exports.export_csv),
+            (zarr, "zarr", mapped, partial(exports.export_zarr, ome_zarr=ome_zarr)),
+            (ome_tiff, "ome-tiff", mapped, exports.export_ome_tiff),
+        ]
+        for wanted, name, of, write in kinds:
+            if wanted:
+                for record in of:
+                    write(out, record, below / name)
+                click.echo(f"{_count(of)}: {below / name}")
 
 
 def _chosen(records: "Sequence[ScoreRecord]", names: Iterable[str]) -> "list[ScoreRecord]":

@@ -68,7 +68,7 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     finish_heatmap(job.folder / HEATMAP_NAME)
     scored = ScoredWith(
         started=plan.started,
-        ended=utc_now(),
+        ended=max(plan.started, utc_now()),  # a clock may be set back meanwhile
         roi=roi,
         roi_missing=roi is None and roi_missing(job),
     )

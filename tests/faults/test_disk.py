@@ -45,7 +45,7 @@ def fill(folder: Path) -> Path:
 
 def on_region(done: int, act: Callable[[], object]) -> Callable[[Event], None]:
     """Act once, when so many regions of a slide are done."""
-    acted = []
+    acted: list[object] = []
 
     def answer(event: Event) -> None:
         if event.kind == "region_done" and event.done == done and not acted:
@@ -55,7 +55,7 @@ def on_region(done: int, act: Callable[[], object]) -> Callable[[Event], None]:
 
 
 def on_finalising(act: Callable[[], object]) -> Callable[[Event], None]:
-    acted = []
+    acted: list[object] = []
 
     def answer(event: Event) -> None:
         if event.kind == "slide_finalising" and not acted:
@@ -95,7 +95,7 @@ def test_a_disk_that_turns_read_only_stops_the_run_and_it_goes_on_later(
         subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
         subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
 
-    with pytest.raises(BatchStoppedError, match="[Rr]ead-only"):
+    with pytest.raises(BatchStoppedError, match=r"[Rr]ead-only"):
         run_archive([slides], disk / "out", configure(scheduler), on_event=on_region(2, freeze))
     subprocess.run(["umount", "-l", str(disk)], check=True)
     assert run_archive([slides], disk / "out", configure(scheduler)).exit_code == 0
