@@ -141,12 +141,14 @@ def run_log(settings: WatchingSettings, places: list[str]) -> Iterator[RunLog]:
     before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # without any handler Python itself would print warnings
+    told: list[logging.Handler] = ours or [logging.NullHandler()]
     try:
         _exchange(root, remove=plain, add=ours)
-        _exchange(logger, remove=[], add=ours)
+        _exchange(logger, remove=[], add=told)
         yield RunLog(scrubber)
     finally:
-        _exchange(logger, remove=ours, add=[])
+        _exchange(logger, remove=told, add=[])
         _exchange(root, remove=ours, add=plain)
         logger.level, logger.propagate = before
         for sink in ours:

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -173,3 +175,10 @@ def test_the_last_line_counts_failures_by_reason(tmp_path: Path, flags: list[str
     result = command(flags, *missing, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "3 failed (3 x cannot be read" in result.stdout
+
+
+def test_without_a_log_only_the_lines_for_people_are_printed(tmp_path: Path) -> None:
+    command_line = [sys.executable, "-m", "pipeline", "run", str(tmp_path), "--out"]
+    done = subprocess.run([*command_line, str(tmp_path / "out")], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if not line.startswith("ki67: ")] == []
