@@ -102,26 +102,25 @@ class Driver:
         workers = self._count_workers()
         window = self._settings.window_per_worker * workers
         regions = sum(task.kind == "region" for task in self._flying.values())
-        ahead = 0
+        under_way = sum(slide.phase is not Phase.WAITING for slide in self._open)
+        # a worker of its own for plans and ends works on slides before and after the predicted ones
+        most = max(2, workers + 2 * self._pool.mixed)
         for slide in self._open:
             if slide.phase is Phase.READY:
                 slide.phase = Phase.FINALISING
                 self._tell(slide, "slide_finalising")
                 self._send(Task("finalise", slide.position))
             elif slide.phase is Phase.REGIONS:
-                ahead += slide.flying == 0
                 while slide.pending and regions < window and not slide.held:
                     self._send(Task("region", slide.position, slide.pending.popleft()))
                     regions += 1
-            elif slide.phase is Phase.PREPARING:
-                ahead += 1
-            elif slide.phase is Phase.WAITING and ahead < (1 if regions >= window else workers):
+            elif slide.phase is Phase.WAITING:
+                if under_way >= most:
+                    return
                 slide.begin()
                 self._tell(slide, "slide_preparing")
                 self._send(Task("prepare", slide.position))
-                ahead += 1
-            elif slide.phase is Phase.WAITING:
-                return
+                under_way += 1
 
     def _try_suspect(self) -> None:
         """Send one task that lost its worker; no second one, and nothing else of its slide.

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig
+from pipeline.io.cells import read_cells
 from pipeline.run.archive import run_archive
 from pipeline.run.clusters import local
 from pipeline.run.events import Event, RunSummary, SlideRecord
 from tests.run.conftest import Configure
-from tests.run.small_slides import result_bytes, stained_tissue, write_slide
+from tests.run.small_slides import stained_tissue, write_slide
 
 pytestmark = pytest.mark.slow
 
 POISON = Path(__file__).with_name("poison.py")
-TIMEOUT_S = 20
+TIMEOUT_S = 10
 WORKER_BYTES = 2**30
 
 
@@ -60,13 +61,19 @@ def batch(tmp_path_factory: pytest.TempPathFactory, configure: Configure) -> Poi
     return Poisoned(folder, out, config, summary, events)
 
 
-def slide_files(out: Path, name: str) -> dict[str, bytes]:
-    """What the pixels alone decide of one slide's results."""
-    return {
-        path.partition("/")[2].partition("/")[2]: content
-        for path, content in result_bytes(out).items()
-        if f"/{name}-" in path and ("heatmap" in path or path.endswith(".parquet"))
+def slide_files(out: Path, name: str) -> dict[str, object]:
+    """What the pixels alone decide of one slide's results; other files hold its name."""
+    (folder,) = out.glob(f"slides/{name}-*")
+    found: dict[str, object] = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.glob("heatmap.ome.zarr/*/c/**/*")
+        if path.is_file()
     }
+    for file in ("cells.parquet", "candidates.parquet"):
+        cells = read_cells(folder / file)
+        columns = (cells.x_l0, cells.y_l0, cells.score, cells.label)
+        found[file] = [column.tolist() for column in columns]
+    return found
 
 
 def test_the_other_slides_of_the_batch_are_scored(batch: Poisoned) -> None:
