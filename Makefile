@@ -24,8 +24,10 @@ help:
 demo: $(VENV)/.core
 	KI67_DATA="$${KI67_DATA:-../shared/data}" $(BIN)/ki67 demo
 
+# as many test files at a time as there are likely to be cores; 0 keeps to one process
+TESTS_AT_ONCE ?= 2
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

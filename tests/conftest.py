@@ -54,6 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    # seen once per test, also where other processes run them: reports end in the first
     if "real_data" not in report.keywords:
         return
     if report.skipped:

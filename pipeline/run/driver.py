@@ -87,7 +87,7 @@ class Driver:
             No slide could go on.
         """
         while True:
-            if self._stop.requested:
+            if self._stop.requested and self._open:
                 self._emit(Event("notice", message="stopping; once more to stop at once"))
                 self._drain()
                 raise InterruptedRunError(self._stop.words)

@@ -18,8 +18,7 @@ _MEMORY_SHARE = 0.75
 """Of its memory: a worker killed above this had too little."""
 
 _TRACE_LINES = 60
-_OWN = ("/pipeline/io/", "/pipeline/run/", "/pipeline/model/")
-_THREAD = re.compile(r"^(?:Current thread|Thread) 0x")
+_THREAD = re.compile(r"^(?:(?:Current thread|Thread) 0x|Stack \()")
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+) in (\S+)$')
 
 
@@ -123,21 +122,21 @@ def _words(last: Try) -> str:
 
 
 def _place(last: Try) -> str:
-    """The innermost call of the thread that was in a task, as ' in name (file:line)'."""
-    best = ""
-    for thread in _threads(last.trace):
-        frames = [match for line in thread if (match := _FRAME.match(line))]
-        if frames and (not best or any(part in f[1] for f in frames for part in _OWN)):
-            best = f" in {frames[0][3]} ({Path(frames[0][1]).name}:{frames[0][2]})"
-            if any(part in frame[1] for frame in frames for part in _OWN[:1]):
-                break
-    return best
+    """The innermost call of the thread that ran the task, as ' in name (file:line)'."""
+    threads = _threads(last.trace)
+    own = [thread for thread in threads if last.thread in thread[0]] or threads[:1]
+    for line in own[0] if own else []:
+        if frame := _FRAME.match(line):
+            return f" in {frame[3]} ({Path(frame[1]).name}:{frame[2]})"
+    return ""
 
 
 def _threads(trace: Sequence[str]) -> list[list[str]]:
-    found: list[list[str]] = [[]]
+    """Lines of each thread of a trace; the first of each names it."""
+    found: list[list[str]] = []
     for line in trace:
         if _THREAD.match(line):
             found.append([])
-        found[-1].append(line)
+        if found:
+            found[-1].append(line)
     return found

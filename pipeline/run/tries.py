@@ -34,7 +34,7 @@ _TOLD_SHARE = 0.5
 """Of a worker's memory: what a task uses is written down from here on."""
 
 _MEMORY_EVERY_S = 0.2
-_HEAD = re.compile(r"^try pid=(\d+) host=(\S+) started=(\S+)$")
+_HEAD = re.compile(r"^try pid=(\d+) thread=(0x[0-9a-f]+) host=(\S+) started=(\S+)$")
 _MEMORY = re.compile(r"^memory (\d+) of (\d+)$")
 
 
@@ -47,6 +47,8 @@ class Try:
     """What a dead worker left of one task."""
 
     pid: int
+    thread: str
+    """Which thread ran it, as the interpreter names it in a trace."""
     host: str
     started: str
     memory_bytes: int = 0
@@ -137,7 +139,7 @@ def read_tries(job: SlideJob, task: str) -> list[Try]:
     found: list[Try] = []
     for line in text.splitlines():
         if head := _HEAD.match(line):
-            found.append(Try(int(head[1]), head[2], head[3]))
+            found.append(Try(int(head[1]), head[2], head[3], head[4]))
         elif found and (memory := _MEMORY.match(line)):
             found[-1].memory_bytes = int(memory[1])
             found[-1].memory_limit_bytes = int(memory[2])
@@ -208,7 +210,8 @@ _watch = _Watch()
 
 def _head() -> bytes:
     host = socket.gethostname().replace(" ", "-") or "unknown"
-    return f"try pid={os.getpid()} host={host} started={utc_now()}\n".encode()
+    thread = f"0x{threading.get_ident():016x}"
+    return f"try pid={os.getpid()} thread={thread} host={host} started={utc_now()}\n".encode()
 
 
 def _memory_limit() -> int:

@@ -222,18 +222,22 @@ def test_the_level_of_a_frame_follows_its_scale(vendor_tiff: Any) -> None:
     assert levels == [0, 0, 1, 1, 2]
 
 
-MEMORY = """
-import resource, sys
+MEMORY = (
+    PEAK_KB
+    + """
+import sys
 from pathlib import Path
 from pipeline.io.plane import read_overview
 from pipeline.io.resolution import Resolution
 from pipeline.io.slides import open_slide
+from tests.peak_memory import PEAK_KB
 slide = open_slide(Path(sys.argv[1]), sys.argv[2])
 slide.read(0, 0, 0, 64, 64)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kb()
 overview = read_overview(slide, Resolution(0.25, 0.25, "vendor"), mpp_um=8)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, overview.rgb.shape[0])
+print((peak_kb() - before) / 1024, overview.rgb.shape[0])
 """
+)
 
 
 @pytest.mark.slow

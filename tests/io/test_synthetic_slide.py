@@ -21,14 +21,18 @@ from pipeline.io.synthetic import SlideTruth, SyntheticSlide, write_synthetic_sl
 
 SEED = 1_000_011
 SLIDE = SyntheticSlide(SEED, 2600, 1900, coverage=0.5)
-MEMORY_SCRIPT = """
-import resource, sys
+MEMORY_SCRIPT = (
+    PEAK_KB
+    + """
+import sys
 from pathlib import Path
 from pipeline.io.synthetic import SyntheticSlide, write_synthetic_slide
+from tests.peak_memory import PEAK_KB
 slide = SyntheticSlide(1_000_003, 3000, int(sys.argv[2]), coverage=0.1)
 write_synthetic_slide(Path(sys.argv[1]), slide)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_kb())
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,17 @@ from PIL import Image
 from pipeline.errors import SlideError
 from pipeline.io.slides import open_slide
 from pipeline.io.tiff_limits import refuse_absurd
+from tests.peak_memory import PEAK_KB
 from tests.run.small_slides import stained_tissue, write_slide
 from tests.security.hostile_tiffs import DEFLATE, JPEG, deflate_bomb, write_claim
 
 MOST_BYTES = 1_200 << 20
 """Resident memory of a process that looked at all of them, libraries included."""
 
-LOOK = """
-import json, resource, sys
+LOOK = (
+    PEAK_KB
+    + """
+import json, sys
 from pathlib import Path
 from pipeline.errors import SlideError
 from pipeline.io.plane import read_overview
@@ -36,9 +38,10 @@ for name in sys.argv[1:]:
         except SlideError as error:
             words = str(error)
         found[f"{Path(name).stem} {reader}"] = words
-        found["kilobytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found["kilobytes"] = peak_kb()
 print(json.dumps(found))
 """
+)
 
 
 def _jpeg_of(side_px: int) -> bytes:
