@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 import fsspec
 
@@ -143,6 +144,8 @@ def s3_server() -> Iterator[Any]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
+    # the objects are the process's, not the server's: those of a server before are there still
+    urlopen(Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")).close()
     ours = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",

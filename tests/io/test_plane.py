@@ -17,6 +17,7 @@ from pipeline.core.tiling import Box
 from pipeline.io.plane import SlidePlane, level_for, plane_over, read_overview
 from pipeline.io.resolution import Resolution, resolve_resolution
 from pipeline.io.slides import SlideReader, open_slide
+from tests.peak_memory import PEAK_KB
 
 Pixels = NDArray[np.uint8]
 BOTH = pytest.mark.parametrize("reader", ["openslide", "tiffslide"])

@@ -18,6 +18,7 @@ from pipeline.cli.synth import synth
 from pipeline.errors import ConfigError
 from pipeline.io.cells import read_cells
 from pipeline.io.synthetic import SlideTruth, SyntheticSlide, write_synthetic_slide
+from tests.peak_memory import PEAK_KB
 
 SEED = 1_000_011
 SLIDE = SyntheticSlide(SEED, 2600, 1900, coverage=0.5)
