@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from pipeline.run.rescoring import Rescored, ScoreRequest, rescore_archive
 
 
@@ -22,7 +20,7 @@ def every_byte(out: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(out)): path.read_bytes() for path in paths if path.is_file()}
     for name, content in found.items():
         if name.endswith("/done.json"):
-            found[name] = orjson.dumps({**orjson.loads(content), "made": None})
+            found[name] = json.dumps({**json.loads(content), "made": None}).encode()
     return found
 
 
