@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.5
 _WORKERS_EVERY_S = 2.0
 _GATHER_S = 60
+# regions take seconds; where they take less, many end in this time and share a message
+_TOGETHER_S = 0.03
 
 # planning and finalising are few and let slides end one after another
 _PRIORITY = {"finalise": 2, "prepare": 1, "region": 0}
@@ -94,7 +96,7 @@ class Driver:
             self._fill()
             if not self._flying:
                 return
-            self._await_one(_POLL_S)
+            self._await_some(_POLL_S)
 
     def _fill(self) -> None:
         """Send what the window allows: regions of the first slides, then plans of the next."""
@@ -105,15 +107,17 @@ class Driver:
         under_way = sum(slide.phase is not Phase.WAITING for slide in self._open)
         # a worker of its own for plans and ends works on slides before and after the predicted ones
         most = max(2, workers + 2 * self._pool.mixed)
+        # half a window at a time: what one message costs the scheduler is shared by its regions
+        room = window - regions if 2 * regions <= window else 0
         for slide in self._open:
             if slide.phase is Phase.READY:
                 slide.phase = Phase.FINALISING
                 self._tell(slide, "slide_finalising")
                 self._send(Task("finalise", slide.position))
-            elif slide.phase is Phase.REGIONS:
-                while slide.pending and regions < window and not slide.held:
-                    self._send(Task("region", slide.position, slide.pending.popleft()))
-                    regions += 1
+            elif slide.phase is Phase.REGIONS and room and slide.pending and not slide.held:
+                indexes = [slide.pending.popleft() for _ in range(min(room, len(slide.pending)))]
+                self._send(*(Task("region", slide.position, index) for index in indexes))
+                room -= len(indexes)
             elif slide.phase is Phase.WAITING:
                 if under_way >= most:
                     return
@@ -138,46 +142,83 @@ class Driver:
             if slide.idle:
                 self._close(slide)
 
-    def _send(self, task: Task) -> None:
-        slide = self._slides[task.slide]
-        arguments = (slide.job, task.attempt, *([task.index] if task.kind == "region" else []))
+    def _send(self, *tasks: Task) -> None:
+        """Send tasks of one kind and one slide in one message."""
+        kind, slide = tasks[0].kind, self._slides[tasks[0].slide]
         # the hash part of the id: a file's name may carry a patient's
         name = slide.job.slide_id.rsplit("-", 1)[-1]
-        future = self._client.submit(
-            _CALLS[task.kind],
-            *arguments,
-            key=(task.kind, name, task.index, task.attempt, slide.plans, slide.job.run_id),
-            priority=_PRIORITY[task.kind],
+        indexes = [[task.index for task in tasks]] if kind == "region" else []
+        futures = self._client.map(
+            _CALLS[kind],
+            [slide.job] * len(tasks),
+            [task.attempt for task in tasks],
+            *indexes,
+            key=[
+                (kind, name, task.index, task.attempt, slide.plans, slide.job.run_id)
+                for task in tasks
+            ],
+            priority=_PRIORITY[kind],
             pure=False,
-            **self._pool.placement(task.kind),
+            **self._pool.placement(kind),
         )
-        slide.flying += 1
-        self._flying[future] = task
-        future.add_done_callback(self._arrived.put)
+        for future, task in zip(futures, tasks, strict=True):
+            slide.flying += 1
+            self._flying[future] = task
+            future.add_done_callback(self._arrived.put)
 
-    def _await_one(self, timeout_s: float) -> None:
+    def _await_some(self, timeout_s: float) -> None:
+        """Take up the tasks that end within a moment of the first; their results come together."""
         try:
-            future = self._arrived.get(timeout=timeout_s)
+            arrived = [self._arrived.get(timeout=timeout_s)]
         except queue.Empty:
             if self._client.status not in ("running", "connecting"):
                 raise SchedulerLostError from None
             self._check_workers()
             return
-        task = self._flying.pop(future)
-        slide = self._slides[task.slide]
-        slide.flying -= 1
-        if task is self._trying:
-            self._trying = None
-            slide.held -= 1
-        self._settle(slide, task, future)
-        if slide.failure is not None and slide.idle:
-            self._close(slide)
+        ends = time.monotonic() + _TOGETHER_S
+        while len(arrived) < len(self._flying) and (left := ends - time.monotonic()) > 0:
+            try:
+                arrived.append(self._arrived.get(timeout=left))
+            except queue.Empty:
+                break
+        results = self._fetch([future for future in arrived if future.status == "finished"])
+        for future in arrived:
+            task = self._flying.pop(future)
+            slide = self._slides[task.slide]
+            slide.flying -= 1
+            if task is self._trying:
+                self._trying = None
+                slide.held -= 1
+            self._settle(slide, task, future, results)
+            if slide.failure is not None and slide.idle:
+                self._close(slide)
 
-    def _settle(self, slide: SlideProgress, task: Task, future: Future[Any]) -> None:
+    def _fetch(self, futures: list[Future[Any]]) -> dict[Future[Any], dict[str, object]]:
+        """Results in one message; none when one of them is no longer to be had."""
+        if len(futures) < 2:
+            return {}
+
+        async def gather() -> list[dict[str, object]]:
+            return await self._client.gather(futures, asynchronous=True)
+
+        try:
+            results = self._client.sync(gather, callback_timeout=_GATHER_S)
+        except Exception as error:  # each then tells for itself what is the matter with it
+            logger.info("%d results not fetched together", len(futures), exc_info=error)
+            return {}
+        return dict(zip(futures, results, strict=True))
+
+    def _settle(
+        self,
+        slide: SlideProgress,
+        task: Task,
+        future: Future[Any],
+        results: dict[Future[Any], dict[str, object]],
+    ) -> None:
         if future.status in ("cancelled", "lost"):
             raise SchedulerLostError
         try:
-            result = future.result(timeout=_GATHER_S)
+            result = results.get(future) or future.result(timeout=_GATHER_S)
         except ForeignWorkerError as error:
             self._refuse_worker(slide, task, error)
         except Exception as error:  # whatever a slide can do to a library is that slide's failure
@@ -261,7 +302,7 @@ class Driver:
         """Let the tasks under way end within the grace period; what ends is kept."""
         ends = time.monotonic() + self._settings.grace_s
         while self._flying and (left := ends - time.monotonic()) > 0:
-            self._await_one(min(left, _POLL_S))
+            self._await_some(min(left, _POLL_S))
 
     def _count_workers(self) -> int:
         if time.monotonic() - self._workers_asked > _WORKERS_EVERY_S:
