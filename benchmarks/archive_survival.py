@@ -231,7 +231,9 @@ def main() -> int:
     tenth, end = len(good) // 10, len(good)
     print(
         f"driver memory, undisturbed: {_memory(calm, tenth, 2 * tenth):.0f} MB at a tenth, "
-        f"{_memory(calm, end - tenth, end):.0f} MB at the end"
+        f"{_memory(calm, end // 2, end // 2 + tenth):.0f} MB at half, "
+        f"{_memory(calm, end - tenth, end - 1):.0f} MB before the last slide, "
+        f"{_memory(calm, end, end):.0f} MB with the report"
     )
     reasons = {
         path.parent.name: read_score(path).reason

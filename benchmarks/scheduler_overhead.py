@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=2000)
     parser.add_argument("--slides", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--window", type=int, default=4, help="of the run: window_per_worker")
+    parser.add_argument("--window", type=int, default=8, help="of the run: window_per_worker")
     given = parser.parse_args()
     cpu, wall = measure(given.regions, given.slides, given.workers, given.window)
     print("| region tasks | slides | workers | window | CPU ms a task | wall ms a task |")

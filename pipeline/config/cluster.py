@@ -96,7 +96,9 @@ class ClusterSettings(Section):
     tls_key: str | None = Field(None, description="own key")
     preload: tuple[str, ...] = Field((), description="modules or files every worker loads first")
     dashboard: bool = True
-    window_per_worker: int = Field(4, gt=0)
+    window_per_worker: int = Field(
+        8, gt=0, description="most regions sent ahead; two where they take seconds"
+    )
     allowed_failures: int = Field(3, ge=0)
     retries: int = Field(2, ge=0, description="of a region after a transient fault")
     worker_wait_s: float = Field(300.0, gt=0, description="for the first worker, or another one")

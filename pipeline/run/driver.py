@@ -23,6 +23,7 @@ from pipeline.run.slide import Phase, SlideProgress, Task
 from pipeline.run.space import check_space, slide_bytes
 from pipeline.run.stop import StopRequest
 from pipeline.run.tries import read_tries
+from pipeline.run.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _POLL_S = 0.5
 _WORKERS_EVERY_S = 2.0
 _GATHER_S = 60
 # regions take seconds; where they take less, many end in this time and share a message
-_TOGETHER_S = 0.03
+_TOGETHER_S = 0.05
 
 # planning and finalising are few and let slides end one after another
 _PRIORITY = {"finalise": 2, "prepare": 1, "region": 0}
@@ -71,6 +72,7 @@ class Driver:
         self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._suspects: deque[Task] = deque()
         self._trying: Task | None = None
+        self._window = Window(settings.window_per_worker)
         self._roster = Roster(client)
         self._pool = self._roster.look()
         self._workers_asked, self._workers_seen = 0.0, time.monotonic()
@@ -102,13 +104,11 @@ class Driver:
         """Send what the window allows: regions of the first slides, then plans of the next."""
         self._try_suspect()
         workers = self._count_workers()
-        window = self._settings.window_per_worker * workers
         regions = sum(task.kind == "region" for task in self._flying.values())
+        room = self._window.room(workers, regions)
         under_way = sum(slide.phase is not Phase.WAITING for slide in self._open)
         # a worker of its own for plans and ends works on slides before and after the predicted ones
         most = max(2, workers + 2 * self._pool.mixed)
-        # half a window at a time: what one message costs the scheduler is shared by its regions
-        room = window - regions if 2 * regions <= window else 0
         for slide in self._open:
             if slide.phase is Phase.READY:
                 slide.phase = Phase.FINALISING
@@ -161,10 +161,13 @@ class Driver:
             pure=False,
             **self._pool.placement(kind),
         )
-        for future, task in zip(futures, tasks, strict=True):
-            slide.flying += 1
-            self._flying[future] = task
-            future.add_done_callback(self._arrived.put)
+        slide.flying += len(tasks)
+        self._flying.update(zip(futures, tasks, strict=True))
+        self._in_loop(lambda: [future.add_done_callback(self._arrived.put) for future in futures])
+
+    def _in_loop(self, work: Callable[[], object]) -> None:
+        """Do it in the client's own thread, which is then woken once and not for each future."""
+        self._client.sync(_as_coroutine, work)
 
     def _await_some(self, timeout_s: float) -> None:
         """Take up the tasks that end within a moment of the first; their results come together."""
@@ -181,6 +184,7 @@ class Driver:
                 arrived.append(self._arrived.get(timeout=left))
             except queue.Empty:
                 break
+        self._window.ended(sum(self._flying[future].kind == "region" for future in arrived))
         results = self._fetch([future for future in arrived if future.status == "finished"])
         for future in arrived:
             task = self._flying.pop(future)
@@ -192,6 +196,7 @@ class Driver:
             self._settle(slide, task, future, results)
             if slide.failure is not None and slide.idle:
                 self._close(slide)
+        self._in_loop(lambda: [future.release() for future in arrived])
 
     def _fetch(self, futures: list[Future[Any]]) -> dict[Future[Any], dict[str, object]]:
         """Results in one message; none when one of them is no longer to be had."""
@@ -199,7 +204,8 @@ class Driver:
             return {}
 
         async def gather() -> list[dict[str, object]]:
-            return await self._client.gather(futures, asynchronous=True)
+            results: list[dict[str, object]] = await self._client.gather(futures, asynchronous=True)
+            return results
 
         try:
             results = self._client.sync(gather, callback_timeout=_GATHER_S)
@@ -218,7 +224,8 @@ class Driver:
         if future.status in ("cancelled", "lost"):
             raise SchedulerLostError
         try:
-            result = results.get(future) or future.result(timeout=_GATHER_S)
+            held = results.get(future)
+            result = future.result(timeout=_GATHER_S) if held is None else held
         except ForeignWorkerError as error:
             self._refuse_worker(slide, task, error)
         except Exception as error:  # whatever a slide can do to a library is that slide's failure
@@ -330,3 +337,7 @@ class Driver:
         self, slide: SlideProgress, kind: EventKind, message: str = "", work: Work | None = None
     ) -> None:
         self._emit(Event(kind, slide.job.slide_id, slide.done, slide.total, message, work=work))
+
+
+async def _as_coroutine(work: Callable[[], object]) -> None:
+    work()
