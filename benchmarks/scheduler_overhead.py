@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.config import load_config
 from pipeline.core.frame import PlaneFrame
-from pipeline.run import driver
+from pipeline.run import flight
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.versions import decisive_versions
 from pipeline.run.job import SlideJob
@@ -65,7 +65,7 @@ def measure(regions: int, slides: int, workers: int, ahead: int) -> tuple[float,
     """Drive all regions; CPU seconds of this process and wall-clock seconds."""
     import scheduler_overhead as own  # by this name the workers find the functions too
 
-    driver._CALLS.update(prepare=own.plan_nothing, region=own.do_nothing, finalise=own.end_nothing)
+    flight._CALLS.update(prepare=own.plan_nothing, region=own.do_nothing, finalise=own.end_nothing)
     config = load_config(
         None,
         [

@@ -1,24 +1,22 @@
 """The driver: a bounded window of tasks, slides in order, one bad slide never stops the others."""
 
 import logging
-import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from distributed import Client, Future
+from distributed import Client
 
 from pipeline.config import ClusterSettings
 from pipeline.errors import InterruptedRunError
-from pipeline.run import worker
 from pipeline.run.clusters.admission import ForeignWorkerError
 from pipeline.run.clusters.pool import Roster
 from pipeline.run.events import Event, EventKind, Work
+from pipeline.run.flight import Flight, Landing
 from pipeline.run.plan import missing_regions, read_plan, work_folder
 from pipeline.run.quarantine import Ending, ending_of, keep_record, verdict_on
-from pipeline.run.setbacks import Meaning, SchedulerLostError, Setback, judge
+from pipeline.run.setbacks import Meaning, Setback, judge
 from pipeline.run.slide import Phase, SlideProgress, Task
 from pipeline.run.space import check_space, slide_bytes
 from pipeline.run.stop import StopRequest
@@ -29,17 +27,6 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _WORKERS_EVERY_S = 2.0
-_GATHER_S = 60
-# regions take seconds; where they take less, many end in this time and share a message
-_TOGETHER_S = 0.05
-
-# planning and finalising are few and let slides end one after another
-_PRIORITY = {"finalise": 2, "prepare": 1, "region": 0}
-_CALLS: dict[str, Callable[..., object]] = {
-    "prepare": worker.prepare_slide,
-    "region": worker.process_region,
-    "finalise": worker.finalise_slide,
-}
 
 
 class Driver:
@@ -68,8 +55,7 @@ class Driver:
         self._stop = stop
         self._finished = finished
         self._emit = emit
-        self._flying: dict[Future[Any], Task] = {}
-        self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._flight = Flight(client)
         self._suspects: deque[Task] = deque()
         self._trying: Task | None = None
         self._window = Window(settings.window_per_worker)
@@ -96,7 +82,7 @@ class Driver:
                 self._drain()
                 raise InterruptedRunError(self._stop.words)
             self._fill()
-            if not self._flying:
+            if not self._flight:
                 return
             self._await_some(_POLL_S)
 
@@ -104,8 +90,7 @@ class Driver:
         """Send what the window allows: regions of the first slides, then plans of the next."""
         self._try_suspect()
         workers = self._count_workers()
-        regions = sum(task.kind == "region" for task in self._flying.values())
-        room = self._window.room(workers, regions)
+        room = self._window.room(workers, self._flight.regions)
         under_way = sum(slide.phase is not Phase.WAITING for slide in self._open)
         # a worker of its own for plans and ends works on slides before and after the predicted ones
         most = max(2, workers + 2 * self._pool.mixed)
@@ -143,96 +128,37 @@ class Driver:
                 self._close(slide)
 
     def _send(self, *tasks: Task) -> None:
-        """Send tasks of one kind and one slide in one message."""
-        kind, slide = tasks[0].kind, self._slides[tasks[0].slide]
-        # the hash part of the id: a file's name may carry a patient's
-        name = slide.job.slide_id.rsplit("-", 1)[-1]
-        indexes = [[task.index for task in tasks]] if kind == "region" else []
-        futures = self._client.map(
-            _CALLS[kind],
-            [slide.job] * len(tasks),
-            [task.attempt for task in tasks],
-            *indexes,
-            key=[
-                (kind, name, task.index, task.attempt, slide.plans, slide.job.run_id)
-                for task in tasks
-            ],
-            priority=_PRIORITY[kind],
-            pure=False,
-            **self._pool.placement(kind),
-        )
+        slide = self._slides[tasks[0].slide]
         slide.flying += len(tasks)
-        self._flying.update(zip(futures, tasks, strict=True))
-        self._in_loop(lambda: [future.add_done_callback(self._arrived.put) for future in futures])
-
-    def _in_loop(self, work: Callable[[], object]) -> None:
-        """Do it in the client's own thread, which is then woken once and not for each future."""
-        self._client.sync(_as_coroutine, work)
+        placement = self._pool.placement(tasks[0].kind)
+        self._flight.send(tasks, slide.job, slide.plans, placement)
 
     def _await_some(self, timeout_s: float) -> None:
-        """Take up the tasks that end within a moment of the first; their results come together."""
-        try:
-            arrived = [self._arrived.get(timeout=timeout_s)]
-        except queue.Empty:
-            if self._client.status not in ("running", "connecting"):
-                raise SchedulerLostError from None
+        landed = self._flight.landed(timeout_s)
+        if not landed:
             self._check_workers()
             return
-        ends = time.monotonic() + _TOGETHER_S
-        while len(arrived) < len(self._flying) and (left := ends - time.monotonic()) > 0:
-            try:
-                arrived.append(self._arrived.get(timeout=left))
-            except queue.Empty:
-                break
-        self._window.ended(sum(self._flying[future].kind == "region" for future in arrived))
-        results = self._fetch([future for future in arrived if future.status == "finished"])
-        for future in arrived:
-            task = self._flying.pop(future)
+        self._window.ended(sum(landing.task.kind == "region" for landing in landed))
+        for landing in landed:
+            task = landing.task
             slide = self._slides[task.slide]
             slide.flying -= 1
             if task is self._trying:
                 self._trying = None
                 slide.held -= 1
-            self._settle(slide, task, future, results)
+            self._settle(slide, landing)
             if slide.failure is not None and slide.idle:
                 self._close(slide)
-        self._in_loop(lambda: [future.release() for future in arrived])
 
-    def _fetch(self, futures: list[Future[Any]]) -> dict[Future[Any], dict[str, object]]:
-        """Results in one message; none when one of them is no longer to be had."""
-        if len(futures) < 2:
-            return {}
-
-        async def gather() -> list[dict[str, object]]:
-            results: list[dict[str, object]] = await self._client.gather(futures, asynchronous=True)
-            return results
-
-        try:
-            results = self._client.sync(gather, callback_timeout=_GATHER_S)
-        except Exception as error:  # each then tells for itself what is the matter with it
-            logger.info("%d results not fetched together", len(futures), exc_info=error)
-            return {}
-        return dict(zip(futures, results, strict=True))
-
-    def _settle(
-        self,
-        slide: SlideProgress,
-        task: Task,
-        future: Future[Any],
-        results: dict[Future[Any], dict[str, object]],
-    ) -> None:
-        if future.status in ("cancelled", "lost"):
-            raise SchedulerLostError
-        try:
-            held = results.get(future)
-            result = future.result(timeout=_GATHER_S) if held is None else held
-        except ForeignWorkerError as error:
+    def _settle(self, slide: SlideProgress, landing: Landing) -> None:
+        task, error = landing.task, landing.error
+        if error is None:
+            self._advance(slide, task, landing.result)
+        elif isinstance(error, ForeignWorkerError):
             self._refuse_worker(slide, task, error)
-        except Exception as error:  # whatever a slide can do to a library is that slide's failure
+        else:  # whatever a slide can do to a library is that slide's failure
             logger.info("%s: %s", slide.job.slide_id, task, exc_info=error)
             self._set_back(slide, task, judge(error, str(task), slide.job.out))
-        else:
-            self._advance(slide, task, result)
 
     def _set_back(self, slide: SlideProgress, task: Task, setback: Setback) -> None:
         meaning, again = setback.meaning, task.attempt < self._settings.retries
@@ -308,7 +234,7 @@ class Driver:
     def _drain(self) -> None:
         """Let the tasks under way end within the grace period; what ends is kept."""
         ends = time.monotonic() + self._settings.grace_s
-        while self._flying and (left := ends - time.monotonic()) > 0:
+        while self._flight and (left := ends - time.monotonic()) > 0:
             self._await_some(min(left, _POLL_S))
 
     def _count_workers(self) -> int:

@@ -4,6 +4,7 @@ import errno
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 
 from distributed import KilledWorker
 from distributed.comm.core import CommClosedError
@@ -18,7 +19,7 @@ from pipeline.errors import (
 )
 from pipeline.run.plan import StaleWorkError
 from pipeline.run.travelling import first_line
-from pipeline.run.tries import TaskLostError
+from pipeline.run.tries import TaskLostError, check_there
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _PASSING_ERRNOS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
@@ -66,7 +67,7 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
         No slide could go on.
     """
     match error:
-        case CancelledError():
+        case CancelledError() | SchedulerLostError():
             raise SchedulerLostError from error
         case KilledWorker() | TaskLostError():
             return Setback(Meaning.WORKER_LOST, f"{task}: its worker died")
@@ -77,7 +78,10 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
         case SlideError():
             passing = isinstance(error, UnreachableSlideError)
             return Setback(Meaning.SLIDE, str(error), retry_next_run=passing)
-        case OutputError() | ModelError() | ConfigError():
+        case OutputError():
+            check_there(Path(out))  # where it is gone, this says so and not which file is missing
+            raise error
+        case ModelError() | ConfigError():
             raise error
         case ModuleNotFoundError():  # an installation's fault, never a slide's
             raise ConfigError(

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.run.conftest import Configure
 from tests.run.small_slides import children, gone, result_bytes
 
 SEED = 20261123
+REGION_FILES = "slides/*/work/regions/*.npz"
 
 
 @pytest.mark.slow
@@ -105,20 +107,23 @@ def test_a_killed_scheduler_that_comes_back_costs_the_tasks_under_way_only(
         started.append(dask("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"))
         started.append(dask("worker", address, "--nthreads", "1", "--no-dashboard"))
 
-    def kill_once(event: Event) -> None:
-        told.append(event)
-        if event.kind == "region_done" and event.done == 3 and len(started) == 2:
-            for process in started:
-                process.kill()
-            start()
+    def kill_once() -> None:
+        """While tasks are under way: the third region is on disk, the next were sent before."""
+        while len(list(tmp_path.glob(REGION_FILES))) < 3:
+            time.sleep(0.002)
+        for process in started:
+            process.kill()
+        start()
 
     start()
+    killer = threading.Thread(target=kill_once, daemon=True)
+    killer.start()
     try:
         summary = run_archive(
             [slides],
             tmp_path,
             configure(f"cluster.scheduler={address}"),
-            on_event=kill_once,
+            on_event=told.append,
         )
     finally:
         for process in started:
