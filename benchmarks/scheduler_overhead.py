@@ -17,6 +17,7 @@ from pipeline.core.frame import PlaneFrame
 from pipeline.run import flight
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.versions import decisive_versions
+from pipeline.run.driver import Driver
 from pipeline.run.job import SlideJob
 from pipeline.run.plan import Plan, SlideFacts, utc_now, work_folder, write_plan
 from pipeline.run.slide import SlideProgress
@@ -86,7 +87,7 @@ def measure(regions: int, slides: int, workers: int, ahead: int) -> tuple[float,
         progress = [SlideProgress(job, position) for position, job in enumerate(jobs)]
         client.wait_for_workers(workers)
         cpu, wall = time.process_time(), time.perf_counter()
-        driver.Driver(
+        Driver(
             client,
             progress,
             config.cluster,

@@ -23,7 +23,7 @@ from tests.run.conftest import Configure
 from tests.run.small_slides import children, gone, result_bytes
 
 SEED = 20261123
-REGION_FILES = "slides/*/work/regions/*.npz"
+REGION_FILES = "slides/*/.work/regions/*.npz"
 
 
 @pytest.mark.slow
