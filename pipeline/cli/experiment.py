@@ -15,10 +15,23 @@ if TYPE_CHECKING:
 @click.option("--data", help="Folder of the data sets; default: KI67_DATA.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs at a time; a large GPU is not filled by one small network.",
+)
+@click.option(
     "--table", "only_table", is_flag=True, help="Train nothing: figures from the stored points."
 )
 def experiment(
-    config: Path, *, out: Path | None, data: str | None, pairs: tuple[str, ...], only_table: bool
+    config: Path,
+    *,
+    out: Path | None,
+    data: str | None,
+    pairs: tuple[str, ...],
+    jobs: int,
+    only_table: bool,
 ) -> None:
     """Make every run of CONFIG (TOML) that is not finished, then write results.json and .md.
 
@@ -34,7 +47,7 @@ def experiment(
     settings = load_experiment(config, pairs)
     folder = out or Path("experiments") / settings.name
     if not only_table:
-        run_experiment(settings, folder, data=data_folder(data), on_run=_say)
+        run_experiment(settings, folder, data=data_folder(data), jobs=jobs, on_run=_say)
     click.echo(write_results(settings, folder, data=data_folder(data)))
 
 

@@ -1,22 +1,24 @@
-"""The next batch is drawn in a thread while the network works on this one."""
+"""The next batch is prepared in a thread while the network works on this one."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-from pipeline.train.crops import Batch, CropSampler
+T = TypeVar("T")
 
 
-class BatchesAhead:
-    """Hands out batches by step, one of them ready in advance; a context manager.
+class Ahead(Generic[T]):
+    """Hands out what a function gives for each step, the next one ready in advance.
 
-    A batch depends on the seed and the step only, so drawing ahead changes none.
+    A context manager. What is prepared must depend on the step only, so that doing it ahead
+    changes nothing.
     """
 
-    def __init__(self, sampler: CropSampler) -> None:
-        self._sampler = sampler
+    def __init__(self, prepare: Callable[[int], T]) -> None:
+        self._prepare = prepare
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="crops")
-        self._ready: tuple[int, Future[Batch]] | None = None
+        self._ready: tuple[int, Future[T]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -29,13 +31,13 @@ class BatchesAhead:
     ) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def batch(self, step: int, *, last: int) -> Batch:
-        """Return the batch of a step and begin with the next one's, below ``last``."""
-        step_ready, drawn = self._ready or (-1, None)
-        if drawn is None or step_ready != step:
-            drawn = self._thread.submit(self._sampler.batch, step)
-        batch = drawn.result()
+    def get(self, step: int, *, last: int) -> T:
+        """Return what belongs to a step and begin with the next one's, below ``last``."""
+        step_ready, made = self._ready or (-1, None)
+        if made is None or step_ready != step:
+            made = self._thread.submit(self._prepare, step)
+        result = made.result()
         self._ready = None
         if step + 1 < last:
-            self._ready = step + 1, self._thread.submit(self._sampler.batch, step + 1)
-        return batch
+            self._ready = step + 1, self._thread.submit(self._prepare, step + 1)
+        return result

@@ -1,149 +1,140 @@
-"""Random changes of a crop that leave the cells cells; points move with the pixels."""
+"""Crops of fields as pixels, on any device: cut, turned and scaled, then changed in looks."""
 
-import io
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-from pipeline.train.config import AugmentConfig
-from pipeline.train.fields import Field, area_cut
+from pipeline.train.jpeg import compressed
+from pipeline.train.looks import Looks
+from pipeline.train.placing import Placement
 
-Rgb = NDArray[np.uint8]
-
-# Stain vectors of haematoxylin, eosin and DAB in optical density (Ruifrok and Johnston 2001).
-_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-STAINS = (_STAINS / np.linalg.norm(_STAINS, axis=1, keepdims=True)).astype(np.float32)
-UNMIX = np.linalg.inv(STAINS.astype(np.float64)).astype(np.float32)
-_DENSITY_OF_BYTE = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Crop:
-    """A square cut out of a field at the model's resolution.
-
-    Attributes
-    ----------
-    image
-        ``(side, side, 3)`` uint8 RGB.
-    x_px, y_px
-        float64 continuous coordinates of cells in the crop; some may lie outside it.
-    label
-        uint8 per cell.
-    scale
-        Random factor on the micrometres per pixel: above 1 cells are smaller than usual.
-    """
-
-    image: Rgb
-    x_px: NDArray[np.float64]
-    y_px: NDArray[np.float64]
-    label: NDArray[np.uint8]
-    scale: float = 1.0
+FULL = 255.0
+FINER = 2
+"""Samples per pixel and axis: their mean stands for the pixel's area."""
+BLUR_REACH_PX = 3
+STAINED = 0.2
+"""Mean optical density from which a pixel counts as fully stained when density is added."""
 
 
-def random_crop(
-    rng: np.random.Generator, field: Field, *, side_px: int, mpp_um: float, config: AugmentConfig
-) -> Crop:
-    """Cut a random square and change it at random.
+def cut_crops(fields: Sequence[Tensor], placements: Sequence[Placement], *, side_px: int) -> Tensor:
+    """Cut a crop out of each field, white where there is no field.
 
     Parameters
     ----------
-    rng
-        The only source of chance.
+    fields
+        One per crop: ``(3, H, W)`` uint8 *darkness*, 255 less the pixel, all on one device.
+    placements
+        One per crop.
     side_px
-        Side of the crop in pixels of ``mpp_um``.
+        Side of the crops.
+
+    Returns
+    -------
+    Tensor
+        ``(N, 3, side, side)`` float32, RGB in [0, 255].
     """
-    crop = place(rng, field, side_px=side_px, mpp_um=mpp_um, config=config)
-    turns = int(rng.integers(4)) if config.turns else 0
-    crop = turn(crop, quarter_turns=turns, mirror=bool(rng.integers(2)))
-    return replace(crop, image=restain(rng, crop.image, config))
+    device = fields[0].device
+    origins, span = _windows(placements, side_px)
+    windows = torch.zeros(len(fields), 3, span, span, device=device)
+    for window, field, (left, top) in zip(windows, fields, origins, strict=True):
+        _copy_window(window, field, left, top)
+    numbers = [
+        [*place.matrix.ravel(), *(place.origin - corner)]
+        for place, corner in zip(placements, origins, strict=True)
+    ]
+    affine = torch.from_numpy(np.array(numbers, np.float32)).to(device)
+    xx, xy, yx, yy, x0, y0 = (number.view(-1, 1, 1) for number in affine.unbind(dim=1))
+    step = (torch.arange(FINER * side_px, device=device) + 0.5) / FINER
+    across, down = step.view(1, 1, -1), step.view(1, -1, 1)
+    # grid_sample's own frame: -1 and 1 are the window's edges
+    grid = torch.stack([xx * across + xy * down + x0, yx * across + yy * down + y0], dim=-1)
+    grid = grid * (2 / span) - 1
+    fine = functional.grid_sample(windows, grid, mode="bilinear", align_corners=False)
+    return FULL - functional.avg_pool2d(fine, FINER)
 
 
-def place(
-    rng: np.random.Generator, field: Field, *, side_px: int, mpp_um: float, config: AugmentConfig
-) -> Crop:
-    """Cut a square at a random place and scale."""
-    low, high = config.scale
-    # log-uniform: as often larger as smaller
-    factor = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else low
-    scale = mpp_um * factor / field.mpp_um
-    height, width = field.image.shape[:2]
-    x0 = _corner(rng, width, side_px * scale, config.overhang_px * scale)
-    y0 = _corner(rng, height, side_px * scale, config.overhang_px * scale)
-    image = area_cut(field.image, x0, y0, scale, width=side_px, height=side_px)
-    x_px, y_px = (field.x_px - x0) / scale, (field.y_px - y0) / scale
-    return Crop(image, x_px, y_px, field.label, factor)
-
-
-def turn(crop: Crop, *, quarter_turns: int, mirror: bool) -> Crop:
-    """Mirror left-right, then turn counter-clockwise by 90 degrees ``quarter_turns`` times."""
-    image, x_px, y_px = crop.image, crop.x_px, crop.y_px
-    side = image.shape[0]
-    if mirror:
-        image, x_px = image[:, ::-1], side - x_px
-    image = np.rot90(image, quarter_turns)
-    for _ in range(quarter_turns % 4):
-        x_px, y_px = y_px, side - x_px
-    return Crop(np.ascontiguousarray(image), x_px, y_px, crop.label, crop.scale)
-
-
-def restain(rng: np.random.Generator, image: Rgb, config: AugmentConfig) -> Rgb:
-    """Change stain strengths, brightness, contrast and colour, and now and then blur or compress.
-
-    The generator is asked equally often whatever the settings.
-    """
-    relative = 1 + rng.uniform(-config.stain, config.stain, 3)
-    shift = rng.uniform(-config.stain_shift, config.stain_shift, 3)
-    brightness = rng.uniform(-config.brightness, config.brightness)
-    contrast = 1 + rng.uniform(-config.contrast, config.contrast)
-    colour = rng.uniform(-config.colour, config.colour, 3)
-    blurred, radius = rng.random() < config.blur, rng.uniform(0.3, 0.9)
-    compressed, quality = rng.random() < config.jpeg, int(rng.integers(50, 96))
-    if config.stain or config.stain_shift:
-        image = change_stains(image, relative, shift)
-    if config.brightness or config.contrast or config.colour:
-        image = change_light(image, brightness + colour, contrast)
-    if blurred:
-        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
-    return compress(image, quality) if compressed else image
-
-
-def change_stains(image: Rgb, relative: NDArray[np.float64], shift: NDArray[np.float64]) -> Rgb:
-    """Scale and shift the densities of haematoxylin, eosin and DAB; glass stays glass.
+def change_looks(pixels: Tensor, looks: Looks, noise: torch.Generator) -> Tensor:
+    """Change the looks of crops; returns uint8.
 
     Parameters
     ----------
-    relative
-        ``(3,)`` factors.
-    shift
-        ``(3,)`` densities added where there is stain at all.
+    pixels
+        ``(N, 3, side, side)`` float, RGB in [0, 255]; not kept.
+    noise
+        On the pixels' device.
     """
-    density = _DENSITY_OF_BYTE[image]
-    mixing = (UNMIX * relative[None, :].astype(np.float32)) @ STAINS
-    added = (shift.astype(np.float32) @ STAINS)[None, None, :]
-    changed = density @ mixing + added * np.minimum(density.mean(axis=2, keepdims=True) * 5, 1)
-    return np.asarray((256 * np.exp(-changed) - 0.5).clip(0, 255).astype(np.uint8))
+    device = pixels.device
+
+    def told(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(device).view(len(values), -1, 1, 1)
+
+    pixels = change_stains(pixels, torch.from_numpy(looks.mixing).to(device), told(looks.shift))
+    offset, contrast = told(looks.offset) * FULL, told(looks.contrast)
+    pixels = (pixels - FULL / 2) * contrast + FULL / 2 + offset
+    if looks.focus.any():
+        blurred = _blurred(pixels, torch.from_numpy(looks.sigma_px).to(device))
+        pixels = pixels + told(looks.focus) * (blurred - pixels)
+    if looks.noise.any():
+        grain = torch.randn(pixels.shape, device=device, generator=noise)
+        pixels = pixels + told(looks.noise) * grain
+    pixels = pixels.clamp(0, FULL)
+    chosen = np.flatnonzero(looks.quality)
+    if len(chosen):
+        rows = torch.from_numpy(chosen).to(device)
+        quality = torch.from_numpy(looks.quality[chosen]).to(device)
+        pixels[rows] = compressed(pixels[rows], quality)
+    return (pixels + 0.5).clamp(0, FULL).to(torch.uint8)
 
 
-def change_light(image: Rgb, offset: NDArray[np.float64], contrast: float) -> Rgb:
-    """Change brightness per channel (share of full scale) and contrast about mid-grey."""
-    level = np.arange(256)[:, None] / 255
-    table = ((level - 0.5) * contrast + 0.5 + offset[None, :]) * 255
-    table = (table + 0.5).clip(0, 255).astype(np.uint8)
-    return np.stack([table[:, channel][image[..., channel]] for channel in range(3)], axis=-1)
+def change_stains(pixels: Tensor, mixing: Tensor, shift: Tensor) -> Tensor:
+    """Mix optical densities anew and add to them where there is stain; glass stays glass.
+
+    Parameters
+    ----------
+    pixels
+        ``(N, 3, H, W)`` float, RGB in [0, 255].
+    mixing
+        ``(N, 3, 3)``, density in to density out.
+    shift
+        ``(N, 3, 1, 1)``.
+    """
+    density = -torch.log((pixels.clamp(0, FULL) + 1) / 256)
+    red, green, blue = density[:, 0:1], density[:, 1:2], density[:, 2:3]
+    rows = mixing.view(-1, 3, 3, 1, 1)
+    # nine products instead of a matrix product: the same bits whatever the library
+    changed = red * rows[:, 0] + green * rows[:, 1] + blue * rows[:, 2]
+    changed = changed + shift * (density.mean(dim=1, keepdim=True) / STAINED).clamp(max=1)
+    return 256 * torch.exp(-changed) - 1
 
 
-def compress(image: Rgb, quality: int) -> Rgb:
-    """Return the image after JPEG compression."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="JPEG", quality=quality)
-    with Image.open(stream) as opened:
-        return np.asarray(opened.convert("RGB"))
+def _windows(placements: Sequence[Placement], side_px: int) -> tuple[np.ndarray, int]:
+    """Corners (left, top) of equal square windows of fields that hold all of each crop."""
+    square = np.array([[0, 0], [side_px, 0], [0, side_px], [side_px, side_px]], np.float64)
+    corners = np.stack([place.to_field(square) for place in placements])
+    low = np.floor(corners.min(axis=1)).astype(np.int64) - 1
+    high = np.ceil(corners.max(axis=1)).astype(np.int64) + 1
+    return low, int((high - low).max())
 
 
-def _corner(rng: np.random.Generator, length: float, side: float, overhang: float) -> float:
-    low, high = -overhang, length - side + overhang
-    if high < low:  # the field is smaller than the crop: keep all of it inside
-        low, high = high, low
-    return float(rng.uniform(low, high))
+def _copy_window(window: Tensor, field: Tensor, left: int, top: int) -> None:
+    span, (height, width) = window.shape[-1], field.shape[-2:]
+    y0, y1 = max(0, top), min(height, top + span)
+    x0, x1 = max(0, left), min(width, left + span)
+    if y0 < y1 and x0 < x1:
+        window[:, y0 - top : y1 - top, x0 - left : x1 - left] = field[:, y0:y1, x0:x1]
+
+
+def _blurred(pixels: Tensor, sigma_px: Tensor) -> Tensor:
+    """Blur each crop with its own Gaussian, the edge repeated beyond the crop."""
+    count, channels, height, width = pixels.shape
+    reach = torch.arange(-BLUR_REACH_PX, BLUR_REACH_PX + 1, device=pixels.device)
+    kernel = torch.exp(-0.5 * (reach / sigma_px[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    planes = functional.pad(pixels, [BLUR_REACH_PX] * 4, mode="replicate")
+    planes = planes.view(1, count * channels, *planes.shape[-2:])
+    planes = functional.conv2d(planes, kernel[:, None, None, :], groups=count * channels)
+    planes = functional.conv2d(planes, kernel[:, None, :, None], groups=count * channels)
+    return planes.view(count, channels, height, width)

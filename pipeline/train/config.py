@@ -105,8 +105,19 @@ class AugmentConfig(Section):
     contrast: float = Field(0.12, ge=0)
     colour: float = Field(0.04, ge=0, description="change of one channel against the others")
     blur: float = Field(0.15, ge=0, le=1, description="probability")
+    blur_px: tuple[float, float] = Field((0.3, 0.9), description="its standard deviation")
+    sharpen: float = Field(0.0, ge=0, le=1, description="probability; no crop is blurred as well")
+    noise: float = Field(0.0, ge=0, description="largest standard deviation, levels of 255")
     jpeg: float = Field(0.15, ge=0, le=1, description="probability")
-    turns: bool = Field(default=True, description="quarter turns, besides mirroring")
+    rotation: Literal["none", "quarter", "free"] = Field("quarter", description="besides mirroring")
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self) -> "AugmentConfig":
+        for name in ("scale", "blur_px"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name}={low:g}, {high:g}: give two numbers above 0, low first")
+        return self
 
 
 class TrainConfig(Section):
@@ -121,7 +132,9 @@ class TrainConfig(Section):
     post: PostConfig = PostConfig()
     mpp_um: float = Field(0.5, gt=0)
     training: tuple[SourceConfig, ...] = Field(min_length=1)
-    validation: tuple[SourceConfig, ...] = Field(min_length=1)
+    validation: tuple[SourceConfig, ...] = Field(
+        (), description="choose step and threshold; none: the last step and post.threshold"
+    )
     held_out: tuple[SourceConfig, ...] = ()
     augment: AugmentConfig = AugmentConfig()
     crop_px: int = Field(256, gt=0, multiple_of=32)
@@ -139,6 +152,9 @@ class TrainConfig(Section):
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
     amp: bool = Field(default=False, description="bfloat16 on CUDA")
     validate_every: int = Field(100, gt=0)
+    patience: int = Field(
+        0, ge=0, description="stop after so many validations without a better one; 0: never"
+    )
     save_every: int = Field(100, gt=0)
     match_radius_um: float = Field(3.125, gt=0)
 
@@ -149,6 +165,8 @@ class TrainConfig(Section):
                 f"network.channels={self.network['channels']} contradicts classes={self.classes}; "
                 "leave it out"
             )
+        if not self.validation and self.post.threshold is None:
+            raise ValueError("without validation fields post.threshold must be given")
         if self.batch == 1 and self.crop_px == STRIDE_PX:
             raise ValueError(
                 f"batch=1 with crop_px={self.crop_px} leaves batch norm one value per channel; "

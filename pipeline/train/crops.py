@@ -4,18 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pipeline.core.maps import MapRule, image_max_dt_px, location_map
+from pipeline.core.maps import image_max_dt_px
 from pipeline.core.points import NEGATIVE, POSITIVE
-from pipeline.train.augment import Crop, random_crop
+from pipeline.train.augment import FINER, change_looks, cut_crops
 from pipeline.train.config import TrainConfig
-from pipeline.train.fields import UNCLASSED, Field
+from pipeline.train.fields import UNCLASSED, WHITE, Field
+from pipeline.train.looks import Looks, draw_looks
+from pipeline.train.placing import Placement, draw_placement
+from pipeline.train.targets import Seeds, seeds_of, target_maps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One step's input.
+    """One step's input, on the training's device.
 
     Attributes
     ----------
@@ -24,65 +29,129 @@ class Batch:
     targets
         ``(N, channels, side, side)`` float32, about 1 at a cell.
     classed
-        ``(N,)`` bool: False where only the maximum over the channels is known.
+        ``(N,)`` bool: False where only the maximum over the channels is known. None where all of
+        the training's fields tell classes.
     """
 
-    images: NDArray[np.uint8]
-    targets: NDArray[np.float32]
-    classed: NDArray[np.bool_]
+    images: Tensor
+    targets: Tensor
+    classed: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Everything that chance decides about a batch, on the host.
+
+    Attributes
+    ----------
+    step
+        The batch's step.
+    fields
+        ``(N,)``: numbers of the fields.
+    seeds
+        Where cells lie in the crops.
+    max_dt_px
+        ``(N, channels)``, where each image has its own Max(DT).
+    """
+
+    step: int
+    fields: NDArray[np.int64]
+    placements: tuple[Placement, ...]
+    looks: Looks
+    seeds: Seeds
+    max_dt_px: NDArray[np.float64] | None
 
 
 class CropSampler:
-    """Draws batches; a batch depends on the seed and the step only, so nothing needs saving."""
+    """Draws batches; a batch depends on the seed and the step only, so nothing needs saving.
+
+    Fields wait on the device, no finer than twice the model's resolution.
+    """
 
     def __init__(
         self, config: TrainConfig, fields: Sequence[Sequence[Field]], *, channels: int
     ) -> None:
         self._config = config
         self._channels = channels
-        self._fields = [list(of_source) for of_source in fields]
+        every = [_no_finer(field, config.mpp_um / FINER) for some in fields for field in some]
+        self._fields = every
+        self._xy_px = [np.column_stack([field.x_px, field.y_px]) for field in every]
+        self._masks = [channel_masks(field.label, channels) for field in every]
+        self._darkness = [_darkness(field, config.device) for field in every]
+        self._ends = np.cumsum([len(some) for some in fields])
         weight = np.array([source.weight for source in config.training], np.float64)
         self._share = np.cumsum(weight / weight.sum())
-        self._largest: dict[int, tuple[float | None, ...]] = {}
+        self._classed = np.array([field.classed or channels == 1 for field in every])
+        self._rule = config.map.rule(config.mpp_um)
+        self._max_dt_px = self._own_max_dt_px() if self._rule.needs_image else None
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of one step."""
-        rng = np.random.default_rng([self._config.seed, step])
-        images, targets, classed = [], [], []
-        for _ in range(self._config.batch):
-            field = self._draw(rng)
-            crop = random_crop(
-                rng,
-                field,
-                side_px=self._config.crop_px,
-                mpp_um=self._config.mpp_um,
-                config=self._config.augment,
-            )
-            images.append(crop.image.transpose(2, 0, 1))
-            targets.append(target_maps(crop, self._rules(field, crop)))
-            classed.append(field.classed or self._channels == 1)
-        return Batch(np.stack(images), np.stack(targets), np.array(classed))
+        return self.render(self.plan(step))
 
-    def _draw(self, rng: np.random.Generator) -> Field:
-        source = int(np.searchsorted(self._share, rng.random(), side="right"))
-        fields = self._fields[min(source, len(self._fields) - 1)]
-        return fields[int(rng.integers(len(fields)))]
-
-    def _rules(self, field: Field, crop: Crop) -> list[MapRule]:
-        """One rule per channel; an image's own Max(DT) is that of the whole field."""
-        settings, mpp_um = self._config.map, self._config.mpp_um
-        if not settings.rule(mpp_um).needs_image:
-            return [settings.rule(mpp_um)] * self._channels
-        if id(field) not in self._largest:
-            self._largest[id(field)] = tuple(
-                field_max_dt_px(field, chosen, mpp_um=mpp_um)
-                for chosen in channel_masks(field.label, self._channels)
-            )
-        # a class without a cell has an empty map whatever its Max(DT)
-        return [
-            settings.rule(mpp_um, 1.0 if largest is None else max(1.0, largest / crop.scale))
-            for largest in self._largest[id(field)]
+    def plan(self, step: int) -> Plan:
+        """Decide by chance what the batch of one step is."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, step])
+        chosen = np.array([self._draw(rng) for _ in range(config.batch)])
+        placements = tuple(self._place(rng, self._fields[number]) for number in chosen)
+        seeds = [
+            seeds_of(crop, place.to_crop(self._xy_px[number]), self._masks[number])
+            for crop, (number, place) in enumerate(zip(chosen, placements, strict=True))
         ]
+        largest = None
+        if self._max_dt_px is not None:
+            scale = np.array([place.scale for place in placements])
+            largest = np.maximum(self._max_dt_px[chosen] / scale[:, None], 1.0)
+        looks = draw_looks(rng, config.batch, config.augment)
+        return Plan(step, chosen, placements, looks, np.concatenate(seeds), largest)
+
+    def render(self, plan: Plan) -> Batch:
+        """Make a planned batch's pixels and maps."""
+        config, device = self._config, torch.device(self._config.device)
+        noise = torch.Generator(device).manual_seed(config.seed * 2**32 + plan.step)
+        darkness = [self._darkness[number] for number in plan.fields]
+        pixels = cut_crops(darkness, plan.placements, side_px=config.crop_px)
+        targets = target_maps(
+            plan.seeds,
+            (config.batch, self._channels, config.crop_px),
+            self._rule,
+            max_dt_px=plan.max_dt_px,
+            device=device,
+        )
+        classed = None
+        if not self._classed.all():
+            classed = torch.from_numpy(self._classed[plan.fields]).to(device)
+        return Batch(change_looks(pixels, plan.looks, noise), targets, classed)
+
+    def _draw(self, rng: np.random.Generator) -> int:
+        source = int(np.searchsorted(self._share, rng.random(), side="right"))
+        end = int(self._ends[min(source, len(self._ends) - 1)])
+        begin = int(self._ends[source - 1]) if source else 0
+        return int(rng.integers(begin, end))
+
+    def _place(self, rng: np.random.Generator, field: Field) -> Placement:
+        height, width = field.image.shape[:2]
+        return draw_placement(
+            rng,
+            (width, height),
+            field_mpp_um=field.mpp_um,
+            side_px=self._config.crop_px,
+            mpp_um=self._config.mpp_um,
+            config=self._config.augment,
+        )
+
+    def _own_max_dt_px(self) -> NDArray[np.float64]:
+        """Max(DT) of every field and channel; a class without a cell has an empty map anyway."""
+        return np.array(
+            [
+                [
+                    field_max_dt_px(field, chosen, mpp_um=self._config.mpp_um) or 1.0
+                    for chosen in masks
+                ]
+                for field, masks in zip(self._fields, self._masks, strict=True)
+            ]
+        )
 
 
 def field_max_dt_px(field: Field, chosen: NDArray[np.bool_], *, mpp_um: float) -> float | None:
@@ -105,14 +174,10 @@ def channel_masks(label: NDArray[np.uint8], channels: int) -> list[NDArray[np.bo
     return [(label == POSITIVE) | (label == UNCLASSED), label == NEGATIVE]
 
 
-def target_maps(crop: Crop, rules: Sequence[MapRule]) -> NDArray[np.float32]:
-    """Maps of a crop, ``(len(rules), side, side)`` float32; cells just outside count as well."""
-    side = crop.image.shape[0]
-    maps = []
-    for rule, chosen in zip(rules, channel_masks(crop.label, len(rules)), strict=True):
-        margin = rule.reach_px()
-        shape = (side + 2 * margin, side + 2 * margin)
-        x_px, y_px = crop.x_px[chosen] + margin, crop.y_px[chosen] + margin
-        whole = location_map(x_px, y_px, shape, rule)
-        maps.append(whole[margin : margin + side, margin : margin + side])
-    return np.stack(maps)
+def _no_finer(field: Field, mpp_um: float) -> Field:
+    return field if field.mpp_um >= mpp_um else field.resampled(mpp_um)
+
+
+def _darkness(field: Field, device: str) -> Tensor:
+    dark = (int(WHITE) - field.image).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(dark)).to(device)

@@ -72,6 +72,7 @@ def detect(
     threshold: float | None = None,
     post: PostKind | None = None,
     threads: int = 1,
+    device: str = "cpu",
     on_field: Callable[[Field], None] | None = None,
 ) -> Detection:
     """Find the cells of fields with a model (a name or a folder) or with ``classical``.
@@ -101,24 +102,17 @@ def detect(
     if threshold is None and post not in (None, card.post):
         at = card.peak_rule(post).usual_threshold or at
     floor, classed = min(at, card.floor), card.spec.channels > 1
-    found = [
-        _told(
-            _model_cells(model, field, floor=floor, post=post, threads=threads, classed=classed),
-            field,
-            on_field,
+
+    def cells_of(field: Field) -> FoundCells:
+        peaks, _, scaled = model_candidates(
+            model, field, floor=floor, post=post, threads=threads, device=device
         )
-        for field in fields
-    ]
+        scale = scaled.mpp_um / field.mpp_um
+        label = peaks.label if classed else np.full(len(peaks), UNCLASSED, np.uint8)
+        return FoundCells(peaks.x_px * scale, peaks.y_px * scale, label, peaks.score)
+
+    found = [_told(cells_of(field), field, on_field) for field in fields]
     return Detection(folder.name, at, floor, classed=classed, candidates=tuple(found))
-
-
-def _model_cells(
-    model: str, field: Field, *, floor: float, post: PostKind | None, threads: int, classed: bool
-) -> FoundCells:
-    peaks, _, scaled = model_candidates(model, field, floor=floor, post=post, threads=threads)
-    scale = scaled.mpp_um / field.mpp_um
-    label = peaks.label if classed else np.full(len(peaks), UNCLASSED, np.uint8)
-    return FoundCells(peaks.x_px * scale, peaks.y_px * scale, label, peaks.score)
 
 
 def _classical_cells(field: Field) -> FoundCells:

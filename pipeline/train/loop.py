@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -13,28 +12,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import digest
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError
 from pipeline.io.files import atomic_path
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.registry import HeatmapNetwork, NetworkSpec, build_network, network_spec
 from pipeline.model.zoo import resolve_model
-from pipeline.train.ahead import BatchesAhead
+from pipeline.train.ahead import Ahead
 from pipeline.train.config import TrainConfig
-from pipeline.train.crops import Batch, CropSampler
+from pipeline.train.crops import Batch, CropSampler, Plan
 from pipeline.train.datasets import load_fields
 from pipeline.train.export import export_model
 from pipeline.train.fields import Field
-from pipeline.train.optimising import (
-    average_weights,
-    learning_rate,
-    make_optimizer,
-    summed_error,
-)
+from pipeline.train.optimising import average_weights, learning_rate, make_optimizer
 from pipeline.train.plot import plot_history
 from pipeline.train.state import STATE_NAME, Progress, load_state, save_state
+from pipeline.train.stepping import EAGER_STEPS, Stepper
 from pipeline.train.validation import SweepResult, scored_by, validate
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +48,7 @@ class Trainer:
     network: HeatmapNetwork
     averaged: HeatmapNetwork | None
     optimizer: torch.optim.Optimizer
+    stepper: Stepper
     sampler: CropSampler
     validation: Sequence[Field]
     progress: Progress
@@ -97,10 +93,9 @@ def train(
     trainer = _prepare(config, out, data, resume=resume)
     last = config.steps if stop_after is None else min(stop_after, config.steps)
     progress, began = trainer.progress, time.monotonic()
-    with BatchesAhead(trainer.sampler) as batches:
-        while progress.step < last:
-            progress.loss_sum += train_step(trainer, batches.batch(progress.step, last=last))
-            progress.loss_steps += 1
+    with _batches(trainer) as batches:
+        while progress.step < last and not _stalled(trainer):
+            train_step(trainer, _batch(trainer, batches, last))
             step = progress.step
             if step % config.validate_every == 0 or step == config.steps:
                 seconds = time.monotonic() - began
@@ -113,39 +108,48 @@ def train(
     return out / MODEL_FOLDER
 
 
-def train_step(trainer: Trainer, batch: Batch) -> float:
-    """Make one step and return its loss (squared error summed over pixels, mean over crops)."""
-    config, step = trainer.config, trainer.progress.step
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = learning_rate(config, step)
-    trainer.network.train()
-    device = torch.device(config.device)
-    amp = config.amp and device.type == "cuda"
-    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-        heatmap = trainer.network(torch.from_numpy(batch.images).to(device))
-    loss = summed_error(heatmap.float(), batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise ModelError(f"the loss is not finite at step {step + 1}; lower lr={config.lr}")
-    trainer.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(trainer.network.parameters(), config.clip_norm)
-    trainer.optimizer.step()
-    trainer.progress.step = step + 1
+def _stalled(trainer: Trainer) -> bool:
+    """Whether ``patience`` validations in a row brought nothing better."""
+    config, progress = trainer.config, trainer.progress
+    since = (progress.step - progress.best_step) // config.validate_every
+    return bool(config.patience and progress.history) and since >= config.patience
+
+
+def train_step(trainer: Trainer, batch: Batch) -> None:
+    """Make one step: weights, averaged weights, progress."""
+    progress = trainer.progress
+    trainer.stepper.step(batch, progress.step)
+    progress.step += 1
+    progress.loss_steps += 1
     if trainer.averaged is not None:
-        average_weights(trainer.averaged, trainer.network, config.ema, trainer.progress.step)
-    return value
+        average_weights(trainer.averaged, trainer.network, trainer.config.ema, progress.step)
 
 
 def seconds_per_step(config: TrainConfig, *, data: Path = Path(), steps: int = 4) -> float:
-    """Measure a training step's time; the first step, which warms up, is left out."""
+    """Measure a training step's time; the first ones, which warm up, are left out."""
     trainer = _prepare(config, Path("not-written"), data, resume=False)
-    with BatchesAhead(trainer.sampler) as batches:
-        train_step(trainer, batches.batch(0, last=steps + 1))
+    warm = 1 if config.device == "cpu" else EAGER_STEPS + 1
+    last = warm + steps
+    with _batches(trainer) as batches:
+        for _ in range(warm):
+            train_step(trainer, _batch(trainer, batches, last))
+        trainer.stepper.take_losses(warm)
         began = time.perf_counter()
-        for step in range(1, steps + 1):
-            train_step(trainer, batches.batch(step, last=steps + 1))
+        for _ in range(steps):
+            train_step(trainer, _batch(trainer, batches, last))
+        trainer.stepper.take_losses(last)
         return (time.perf_counter() - began) / steps
+
+
+def _batches(trainer: Trainer) -> Ahead[Batch | Plan]:
+    """Whole batches are made ahead on the CPU; for CUDA only what chance decides."""
+    sampler = trainer.sampler
+    return Ahead(sampler.batch if trainer.config.device == "cpu" else sampler.plan)
+
+
+def _batch(trainer: Trainer, batches: Ahead[Batch | Plan], last: int) -> Batch:
+    ready = batches.get(trainer.progress.step, last=last)
+    return trainer.sampler.render(ready) if isinstance(ready, Plan) else ready
 
 
 def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Trainer:
@@ -156,6 +160,9 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
     torch.manual_seed(config.seed)
     spec = network_spec(config.architecture, **(config.network | {"channels": config.channels}))
     network = _initial_network(spec, config).to(config.device)
+    if config.device == "cuda":
+        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+        torch.backends.cudnn.benchmark = True
     averaged = deepcopy(network).requires_grad_(requires_grad=False) if config.ema else None
     optimizer = make_optimizer(network, config)
     fields = [load_fields(source, data=data) for source in config.training]
@@ -167,6 +174,7 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
         network=network,
         averaged=averaged,
         optimizer=optimizer,
+        stepper=Stepper(config, network, optimizer),
         sampler=CropSampler(config, fields, channels=spec.channels),
         validation=[field.resampled(config.mpp_um) for field in watched],
         progress=Progress(),
@@ -200,16 +208,10 @@ def _check_apart(training: Sequence[Sequence[Field]], validation: Sequence[Field
 
 def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
     config, progress = trainer.config, trainer.progress
+    progress.loss_sum += trainer.stepper.take_losses(progress.step)
     loss = progress.loss_sum / max(1, progress.loss_steps)
     progress.loss_sum, progress.loss_steps = 0.0, 0
-    result = validate(
-        _predict_with(trainer.judged, config.device),
-        trainer.validation,
-        halo_px=config.card.halo_px,
-        post=config.post,
-        match_radius_um=config.match_radius_um,
-        measure=scored_by(config.channels),
-    )
+    result = _validated(trainer)
     row = _row(progress.step, loss, learning_rate(config, progress.step - 1), result)
     progress.history.append(row)
     if result.score > progress.best_score:
@@ -224,6 +226,21 @@ def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
         )
     _write_history(trainer.out, progress.history)
     return row
+
+
+def _validated(trainer: Trainer) -> SweepResult:
+    config = trainer.config
+    if not trainer.validation:
+        # nothing to choose by: the latest step is the one that is kept
+        return SweepResult(config.post.threshold or 0.0, float(trainer.progress.step), {})
+    return validate(
+        _predict_with(trainer.judged, config.device),
+        trainer.validation,
+        halo_px=config.card.halo_px,
+        post=config.post,
+        match_radius_um=config.match_radius_um,
+        measure=scored_by(config.channels),
+    )
 
 
 def _predict_with(
@@ -264,6 +281,7 @@ def _write_history(out: Path, history: Sequence[dict[str, Any]]) -> None:
 
 
 def _save(trainer: Trainer) -> None:
+    trainer.progress.loss_sum += trainer.stepper.take_losses(trainer.progress.step)
     save_state(
         trainer.out / STATE_NAME,
         config_digest=_digest(trainer.config),

@@ -153,7 +153,7 @@ def test_a_field_in_training_and_validation_is_refused(data: Path) -> None:
 
 
 def test_a_tiny_network_learns_where_the_dots_are(data: Path) -> None:
-    config = settings(data, "steps=120", "validate_every=40", "save_every=120", "lr=5e-3")
+    config = settings(data, "steps=160", "validate_every=40", "save_every=160", "lr=5e-3")
 
     folder = train(config, data / "out", data=data)
 
@@ -190,16 +190,43 @@ def test_a_training_that_kept_no_model_cannot_be_exported(data: Path) -> None:
 
 
 def test_the_loss_is_summed_over_pixels_and_blind_to_unknown_classes() -> None:
-    target = np.zeros((1, 2, 4, 4), np.float32)
+    target = torch.zeros(1, 2, 4, 4)
     target[0, 0, 1, 1] = 1
     heatmap = torch.zeros(1, 2, 4, 4)
     heatmap[0, 1, 1, 1] = 1
-    images = np.zeros((1, 3, 4, 4), np.uint8)
+    images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
 
-    told = summed_error(heatmap, Batch(images, target, np.array([True])))
-    unknown = summed_error(heatmap, Batch(images, target, np.array([False])))
+    told = summed_error(heatmap, Batch(images, target))
+    known = summed_error(heatmap, Batch(images, target, torch.tensor([True])))
+    unknown = summed_error(heatmap, Batch(images, target, torch.tensor([False])))
 
-    assert (float(told), float(unknown)) == (2.0, 0.0)
+    assert (float(told), float(known), float(unknown)) == (2.0, 2.0, 0.0)
+
+
+def test_without_validation_fields_the_last_step_is_kept_with_the_threshold_given(
+    data: Path,
+) -> None:
+    config = settings(data, "validation=[]", "post.threshold=0.3", "validate_every=2")
+
+    folder = train(config, data / "out", data=data)
+
+    _, card = load_checkpoint(folder)
+    assert (card.threshold, card.training["step"]) == (0.3, 6)
+    assert card.metrics == {"validation": {}}
+    with pytest.raises(ConfigError, match=r"without validation fields post\.threshold"):
+        settings(data, "validation=[]")
+
+
+def test_a_training_that_finds_nothing_better_stops_early(data: Path) -> None:
+    pairs = ("steps=40", "validate_every=2", "patience=2", "lr=1e-12", "ema=0.0")
+    train(settings(data, *pairs), data / "out", data=data)
+    train(settings(data, *pairs), data / "out", data=data, resume=True)
+
+    with (data / "out" / "metrics.csv").open() as stream:
+        steps = [int(row["step"]) for row in csv.DictReader(stream)]
+    assert steps[-1] < 40
+    best = load_checkpoint(data / "out" / "model")[1].training["step"]
+    assert steps[-1] == best + 2 * 2
 
 
 def test_the_learning_rate_warms_up_and_then_falls(data: Path) -> None:

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,7 @@ class Fold(Section):
     name: str = Field(pattern=SAFE_NAME)
     group: str = Field("all folds", min_length=1, description="folds averaged into one row")
     training: Patterns = Field(default_factory=dict, description="empty: every source")
-    validation: Patterns = Field(min_length=1)
+    validation: Patterns = Field(default_factory=dict)
     held_out: Patterns = Field(min_length=1)
 
 
@@ -49,6 +49,11 @@ class Experiment(Section):
     seeds: tuple[int, ...] = Field((1,), min_length=1)
     steps: int | None = Field(None, gt=0, description="budget: steps of each training")
     minutes: float | None = Field(None, gt=0, description="budget: time of each training's steps")
+    thresholds: Literal["validation", "cross_fitted"] = Field(
+        "validation",
+        description="chosen on a fold's validation fields, or on what other folds' networks found "
+        "on the fields that the fold trained on",
+    )
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Experiment":
@@ -67,8 +72,17 @@ class Experiment(Section):
             for name in [*fold.training, *fold.validation, *fold.held_out]:
                 if name not in known:
                     raise ValueError(f"fold {fold.name}: there is no source {name!r}")
+        self._check_thresholds()
         self._check_shared_trainings()
         return self
+
+    def _check_thresholds(self) -> None:
+        for fold in self.folds:
+            if bool(fold.validation) == (self.thresholds == "cross_fitted"):
+                wanted = "no validation" if fold.validation else "validation"
+                raise ValueError(
+                    f"fold {fold.name}: thresholds={self.thresholds} needs {wanted} fields"
+                )
 
     def _check_shared_trainings(self) -> None:
         by_name = {variant.name: variant for variant in self.variants}

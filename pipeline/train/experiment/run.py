@@ -3,8 +3,10 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,10 @@ from pipeline.io.files import atomic_path
 from pipeline.train.config import TrainConfig
 from pipeline.train.datasets import load_fields
 from pipeline.train.detection import Detection, detect
-from pipeline.train.evaluate import Criterion, compare
 from pipeline.train.experiment.classical import classical_detection, tune_classical
 from pipeline.train.experiment.config import Experiment, Fold, Variant
+from pipeline.train.experiment.thresholds import best_threshold
 from pipeline.train.fields import Field
-from pipeline.train.figures import total_figures
 from pipeline.train.loop import seconds_per_step, train
 from pipeline.train.predictions import PREDICTIONS_NAME, write_predictions
 from pipeline.train.scoring import role_fields
@@ -62,6 +63,7 @@ def run_experiment(
     out: Path,
     *,
     data: Path = Path(),
+    jobs: int = 1,
     on_run: Callable[[Run, str], None] | None = None,
 ) -> None:
     """Make every run that is not finished yet.
@@ -73,6 +75,8 @@ def run_experiment(
         on the held-out fields) and, last, ``run.json``, the mark of a finished run.
     data
         Folder that relative source paths start from.
+    jobs
+        Runs made at a time, each in a process of its own.
     on_run
         Told each run and what becomes of it: ``kept``, ``starts`` or ``done``.
 
@@ -82,18 +86,47 @@ def run_experiment(
         ``out`` holds a finished run of other settings.
     """
     tell = on_run or (lambda _run, _state: None)
+    waiting = []
     for run in planned_runs(experiment, out):
         config = _config_of(experiment, run, out, data)
         if _finished(run, config):
             tell(run, "kept")
-            continue
-        tell(run, "starts")
-        began = time.monotonic()
-        told = _make(run, config, out, data)
-        told |= _identity(run, config) | {"seconds": round(time.monotonic() - began, 1)}
-        _write_json(run.folder / RUN_NAME, told)
-        LOG.info("%s: %.0f s", run.folder.name, told["seconds"])
-        tell(run, "done")
+        else:
+            waiting.append((run, config))
+    if jobs == 1:
+        for run, config in waiting:
+            tell(run, "starts")
+            _finish(run, config, out, data)
+            tell(run, "done")
+        return
+    # a network that others share is trained before they read it
+    for shares in (False, True):
+        some = [part for part in waiting if (part[0].variant.trained_as is not None) == shares]
+        _finish_together(some, out, data, jobs=jobs, tell=tell)
+
+
+def _finish_together(
+    waiting: Sequence[tuple[Run, TrainConfig]],
+    out: Path,
+    data: Path,
+    *,
+    jobs: int,
+    tell: Callable[[Run, str], None],
+) -> None:
+    # fresh processes: a forked one inherits threads and devices that it cannot use
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        made = {pool.submit(_finish, run, config, out, data): run for run, config in waiting}
+        for future in as_completed(made):
+            future.result()
+            tell(made[future], "done")
+
+
+def _finish(run: Run, config: TrainConfig, out: Path, data: Path) -> None:
+    began = time.monotonic()
+    told = _make(run, config, out, data)
+    told |= _identity(run, config) | {"seconds": round(time.monotonic() - began, 1)}
+    _write_json(run.folder / RUN_NAME, told)
+    LOG.info("%s: %.0f s", run.folder.name, told["seconds"])
 
 
 def _config_of(experiment: Experiment, run: Run, out: Path, data: Path) -> TrainConfig:
@@ -151,31 +184,34 @@ def _detected(
     model: Path, run: Run, config: TrainConfig, data: Path
 ) -> tuple[dict[str, Any], Finder]:
     """The stored network with its own threshold, or with one chosen anew for another rule."""
-    kind, threshold = config.post.kind, None
-    if run.variant.trained_as is not None:
+    threshold = None
+    if run.variant.trained_as is not None and config.validation:
         threshold = _chosen_threshold(model, config, data)
 
     def find(some: list[Field]) -> Detection:
-        return detect(str(model), some, threshold=threshold, post=kind, threads=config.threads)
+        return _found_by(model, some, config, threshold)
 
     return {} if threshold is None else {"threshold": threshold}, find
 
 
 def _chosen_threshold(model: Path, config: TrainConfig, data: Path) -> float:
     fields = _fields(config, "validation", data)
-    measure, post = scored_by(config.channels), config.post
-    tried = thresholds(post)
-    candidates = detect(
-        str(model), fields, threshold=min(tried), post=post.kind, threads=config.threads
+    tried = thresholds(config.post)
+    candidates = _found_by(model, fields, config, min(tried))
+    return best_threshold(fields, candidates, tried, match_radius_um=config.match_radius_um)
+
+
+def _found_by(
+    model: Path, fields: list[Field], config: TrainConfig, threshold: float | None
+) -> Detection:
+    return detect(
+        str(model),
+        fields,
+        threshold=threshold,
+        post=config.post.kind,
+        threads=config.threads,
+        device=config.device,
     )
-    criterion, classed = Criterion(config.match_radius_um), config.channels > 1
-
-    def score(threshold: float) -> float:
-        found = candidates.at(threshold).found
-        rows = compare(fields, found, criterion=criterion, classed=classed)
-        return total_figures(rows)[measure] or 0.0
-
-    return max(tried, key=score)
 
 
 def _fields(config: TrainConfig, role: Any, data: Path) -> list[Field]:

@@ -3,19 +3,22 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.io.files import atomic_path
-from pipeline.train.config import TrainConfig
+from pipeline.train.datasets import load_fields
+from pipeline.train.detection import Detection
 from pipeline.train.evaluate import CRITERIA, compare
 from pipeline.train.experiment.config import Experiment
 from pipeline.train.experiment.run import RUN_NAME, Run, planned_runs
+from pipeline.train.experiment.thresholds import cross_fitted_threshold
 from pipeline.train.fields import Field
 from pipeline.train.figures import total_figures
 from pipeline.train.predictions import PREDICTIONS_NAME, read_predictions
 from pipeline.train.scoring import role_fields
+from pipeline.train.validation import THRESHOLDS
 
 RESULTS_JSON, RESULTS_MD = "results.json", "results.md"
 COLUMNS: tuple[tuple[str, str, str, float, int], ...] = (
@@ -33,19 +36,25 @@ COLUMNS: tuple[tuple[str, str, str, float, int], ...] = (
 """Criterion, figure, title, factor, digits."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FinishedRun:
+    """One run, its held-out fields and what it found on them, by source."""
+
+    run: Run
+    told: dict[str, Any]
+    fields: Mapping[str, Sequence[Field]]
+    detections: Mapping[str, Detection]
+
+
 def write_results(experiment: Experiment, out: Path, *, data: Path = Path()) -> str:
     """Write ``results.json`` and ``results.md`` of the runs finished so far; return the table.
 
     Every figure comes from the points in ``predictions.json`` and the annotations as they are now.
     """
-    fields: dict[str, dict[str, list[Field]]] = {}
-    runs = []
-    for run in planned_runs(experiment, out):
-        if (run.folder / RUN_NAME).is_file():
-            if run.fold.name not in fields:
-                config = experiment.training_config(run.variant, run.fold, run.seed, 1)
-                fields[run.fold.name] = _held_out(config, data)
-            runs.append(run_figures(run, fields[run.fold.name]))
+    finished = finished_runs(experiment, out, data=data)
+    runs = [
+        run_figures(of, threshold=_threshold(experiment, of, finished, data)) for of in finished
+    ]
     rows = summarise(experiment, runs)
     text = markdown(experiment, rows, finished=len(runs))
     result = {"experiment": experiment.name, "rows": rows, "runs": runs}
@@ -55,24 +64,71 @@ def write_results(experiment: Experiment, out: Path, *, data: Path = Path()) -> 
     return text
 
 
-def run_figures(run: Run, fields: Mapping[str, Sequence[Field]]) -> dict[str, Any]:
-    """What one run was and the figures of its points on all held-out fields together."""
-    told: dict[str, Any] = json.loads((run.folder / RUN_NAME).read_text(encoding="utf-8"))
-    detections = read_predictions(run.folder / PREDICTIONS_NAME, fields)
+def finished_runs(experiment: Experiment, out: Path, *, data: Path) -> list[FinishedRun]:
+    """Read the runs finished so far, in the experiment's order."""
+    fields: dict[str, dict[str, list[Field]]] = {}
+    finished = []
+    for run in planned_runs(experiment, out):
+        if not (run.folder / RUN_NAME).is_file():
+            continue
+        if run.fold.name not in fields:
+            config = experiment.training_config(run.variant, run.fold, run.seed, 1)
+            fields[run.fold.name] = role_fields(config, "held_out", data=data)
+        held_out = fields[run.fold.name]
+        detections = read_predictions(run.folder / PREDICTIONS_NAME, held_out)
+        told = json.loads((run.folder / RUN_NAME).read_text(encoding="utf-8"))
+        finished.append(FinishedRun(run, told, held_out, detections))
+    return finished
+
+
+def run_figures(of: FinishedRun, *, threshold: float | None = None) -> dict[str, Any]:
+    """What one run was and the figures of its points on all held-out fields together.
+
+    Parameters
+    ----------
+    threshold
+        None leaves the one that the run chose.
+    """
     every = [
         replace(field, group=f"{name}/{field.group}")
-        for name, some in fields.items()
+        for name, some in of.fields.items()
         for field in some
     ]
-    found = [cells for name in fields for cells in detections[name].found]
-    first = next(iter(detections.values()))
+    detections = [of.detections[name].at(threshold) for name in of.fields]
+    found = [cells for detection in detections for cells in detection.found]
+    first = detections[0]
     figures = {
         criterion.key: total_figures(
             compare(every, found, criterion=criterion, classed=first.classed)
         )
         for criterion in CRITERIA
     }
-    return told | {"threshold": told.get("threshold", first.threshold), "figures": figures}
+    chosen = of.told.get("threshold", first.threshold) if threshold is None else threshold
+    return of.told | {"threshold": chosen, "figures": figures}
+
+
+def _threshold(
+    experiment: Experiment, of: FinishedRun, finished: Sequence[FinishedRun], data: Path
+) -> float | None:
+    """The cross-fitted threshold of a run, None where the run chose its own."""
+    if experiment.thresholds == "validation" or of.run.variant.classical:
+        return None
+    config = experiment.training_config(of.run.variant, of.run.fold, of.run.seed, 1)
+    trained_on = [
+        (source.name, field.name)
+        for source in config.training
+        if source.name in {name for fold in experiment.folds for name in fold.held_out}
+        for field in load_fields(source, data=data)
+    ]
+    same = (of.run.variant.name, of.run.seed)
+    others = [
+        (other.fields, other.detections)
+        for other in finished
+        if other is not of and (other.run.variant.name, other.run.seed) == same
+    ]
+    return cross_fitted_threshold(
+        trained_on, others, THRESHOLDS, match_radius_um=config.match_radius_um
+    )
 
 
 def summarise(experiment: Experiment, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -116,10 +172,6 @@ def markdown(experiment: Experiment, rows: Sequence[Mapping[str, Any]], *, finis
         cells = [_cell(row[criterion][figure], digits) for criterion, figure, _, _, digits in shown]
         lines.append(f"| {row['group']} | {row['variant']} | {row['runs']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _held_out(config: TrainConfig, data: Path) -> dict[str, list[Field]]:
-    return role_fields(config, "held_out", data=data)
 
 
 def _mean_and_spread(values: Sequence[float | None], factor: float) -> dict[str, Any] | None:
