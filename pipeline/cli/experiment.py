@@ -1,9 +1,12 @@
 """``ki67 experiment``: compare variants of a training over folds and seeds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.train.experiment.run import Run
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Runs at a time; a large GPU is not filled by one small network.",
 )
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this one's runs.")
+@click.option("--fold", "folds", multiple=True, metavar="NAME", help="Only this one's runs.")
 @click.option(
     "--table", "only_table", is_flag=True, help="Train nothing: figures from the stored points."
 )
@@ -31,12 +36,14 @@ def experiment(
     data: str | None,
     pairs: tuple[str, ...],
     jobs: int,
+    variants: tuple[str, ...],
+    folds: tuple[str, ...],
     only_table: bool,
 ) -> None:
     """Make every run of CONFIG (TOML) that is not finished, then write results.json and .md.
 
     Stopped, the same command goes on where it was: finished runs are kept, a training that was
-    cut off is resumed.
+    cut off is resumed. Several machines can share the work of one --out by --variant and --fold.
     """
     # torch and the data readers cost seconds: not before a command needs them
     from pipeline.train.config import data_folder
@@ -46,9 +53,24 @@ def experiment(
 
     settings = load_experiment(config, pairs)
     folder = out or Path("experiments") / settings.name
+    _check_names("variant", variants, [variant.name for variant in settings.variants])
+    _check_names("fold", folds, [fold.name for fold in settings.folds])
+
+    def wanted(run: "Run") -> bool:
+        chosen = not variants or run.variant.name in variants
+        return chosen and (not folds or run.fold.name in folds)
+
     if not only_table:
-        run_experiment(settings, folder, data=data_folder(data), jobs=jobs, on_run=_say)
+        run_experiment(
+            settings, folder, data=data_folder(data), jobs=jobs, only=wanted, on_run=_say
+        )
     click.echo(write_results(settings, folder, data=data_folder(data)))
+
+
+def _check_names(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"there is no {what} {name!r}; known: {', '.join(known)}")
 
 
 def _say(run: "Run", state: str) -> None:

@@ -150,7 +150,9 @@ class TrainConfig(Section):
     seed: int = Field(1, ge=0)
     threads: int = Field(1, gt=0)
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
-    amp: bool = Field(default=False, description="bfloat16 on CUDA")
+    amp: bool = Field(
+        default=False, description="bfloat16 for CUDA and for processors that have it"
+    )
     validate_every: int = Field(100, gt=0)
     patience: int = Field(
         0, ge=0, description="stop after so many validations without a better one; 0: never"

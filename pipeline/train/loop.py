@@ -160,9 +160,9 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
     torch.manual_seed(config.seed)
     spec = network_spec(config.architecture, **(config.network | {"channels": config.channels}))
     network = _initial_network(spec, config).to(config.device)
-    if config.device == "cuda":
-        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
-        torch.backends.cudnn.benchmark = True
+    # a step takes two thirds of the time in this layout, on the CPU too
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+    torch.backends.cudnn.benchmark = True
     averaged = deepcopy(network).requires_grad_(requires_grad=False) if config.ema else None
     optimizer = make_optimizer(network, config)
     fields = [load_fields(source, data=data) for source in config.training]

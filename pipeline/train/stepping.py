@@ -79,8 +79,7 @@ class Stepper:
         self._graph.replay()
 
     def _eager(self, batch: Batch) -> None:
-        amp = self._config.amp and self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.amp):
             heatmap = self._network(batch.images)
         loss = summed_error(heatmap.float(), batch)
         self._optimizer.zero_grad(set_to_none=True)

@@ -112,8 +112,10 @@ def shrunk(experiment: Experiment, *, folds: int) -> Experiment:
 
 def stand_ins(experiment: Experiment, data: Path) -> Experiment:
     for source in experiment.sources:
-        write_stand_in(source.kind, data / str(source.path), few(experiment, source.name))
-    coarse = tuple(source.model_copy(update={"mpp_um": 0.5}) for source in experiment.sources)
+        if source.kind != "synthetic":
+            write_stand_in(source.kind, data / str(source.path), few(experiment, source.name))
+    small = {"mpp_um": 0.5, "count": 1, "size_px": SIDE}
+    coarse = tuple(source.model_copy(update=small) for source in experiment.sources)
     return experiment.model_copy(update={"sources": coarse})
 
 
@@ -142,10 +144,11 @@ def test_no_real_image_is_in_two_roles_of_a_fold(path: Path) -> None:
             found = [
                 (source.name, stem)
                 for source in config.sources(role)
-                for stem in STEMS[source.name]
+                for stem in STEMS.get(source.name, ())
                 if fits(stem, source)
             ]
-            assert found, f"{fold.name}: {role} is empty"
+            chosen_by = role != "validation" or experiment.thresholds == "validation"
+            assert bool(found) == chosen_by, f"{fold.name}: {role}"
             seen += found
         assert len(seen) == len(set(seen)), fold.name
 
@@ -232,6 +235,37 @@ def keep_one(columns: dict[str, Any], truth: Dots) -> None:
     columns["label"], columns["score"] = truth.positive.astype(int).tolist(), [1.0] * 9
 
 
+def test_runs_made_together_find_what_runs_made_in_turn_find(
+    small: tuple[Experiment, Path],
+) -> None:
+    experiment, data = small
+
+    run_experiment(experiment, data / "together", data=data, jobs=2)
+
+    in_turn = sorted((data / "out").rglob("predictions.json"))
+    assert len(in_turn) == 6
+    for path in in_turn:
+        again = data / "together" / path.relative_to(data / "out")
+        assert again.read_bytes() == path.read_bytes()
+
+
+def test_parts_of_an_experiment_are_made_where_they_are_asked_for(
+    small: tuple[Experiment, Path],
+) -> None:
+    experiment, data = small
+    made: list[tuple[str, str]] = []
+
+    run_experiment(
+        experiment,
+        data / "part",
+        data=data,
+        only=lambda run: (run.variant.name, run.fold.name) == ("classical", "second"),
+        on_run=lambda run, state: made.append((run.fold.name, state)),
+    )
+
+    assert made == [("second", "starts"), ("second", "done")]
+
+
 def test_the_spread_is_over_folds(small: tuple[Experiment, Path]) -> None:
     experiment, data = small
     write_results(experiment, data / "out", data=data)
@@ -270,6 +304,16 @@ def test_a_budget_in_minutes_is_measured_once(small: tuple[Experiment, Path]) ->
         ('trained_as = "edt_ccls"', 'trained_as = "edt_xx"', "trained_as=edt_xx is no variant"),
         ('changes.post.kind = "lmss"', "changes.lr = 1e-3", "only post.kind may differ"),
         ("steps = 600", "", "give one budget: steps or minutes"),
+        (
+            "steps = 600",
+            'steps = 600\nthresholds = "cross_fitted"',
+            "fold first: thresholds=cross_fitted needs no validation fields",
+        ),
+        (
+            'validation.bcdata = ["0", "1", "2"]',
+            "",
+            "fold second: thresholds=validation needs validation fields",
+        ),
         ('held_out.bcdata = ["[0-5]"]', 'held_out.uw = ["1"]', "there is no source 'uw'"),
         ("map.c1 = 5.0, map.c2 = 0.5", "map.c4 = 5.0", "unknown setting map.c4"),
         ('name = "idt_ccls"', 'name = "edt_ccls"', "two variants have the name 'edt_ccls'"),
@@ -293,6 +337,9 @@ def test_the_command_prints_the_table(small: tuple[Experiment, Path], tmp_path: 
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
     assert "Runs finished: 0 of 30" in done.output
+    nowhere = CliRunner().invoke(cli, [*words, "--fold", "fourth"])
+    assert nowhere.exit_code == 2
+    assert "there is no fold 'fourth'; known: first, second, third" in nowhere.output
     wrong = CliRunner().invoke(cli, [*words, "--set", "step=3"])
     assert wrong.exit_code == 2
     assert "did you mean" in wrong.output

@@ -64,6 +64,7 @@ def run_experiment(
     *,
     data: Path = Path(),
     jobs: int = 1,
+    only: Callable[[Run], bool] = lambda _run: True,
     on_run: Callable[[Run, str], None] | None = None,
 ) -> None:
     """Make every run that is not finished yet.
@@ -77,6 +78,8 @@ def run_experiment(
         Folder that relative source paths start from.
     jobs
         Runs made at a time, each in a process of its own.
+    only
+        Tells whether a run is to be made here; others may be made elsewhere.
     on_run
         Told each run and what becomes of it: ``kept``, ``starts`` or ``done``.
 
@@ -87,7 +90,7 @@ def run_experiment(
     """
     tell = on_run or (lambda _run, _state: None)
     waiting = []
-    for run in planned_runs(experiment, out):
+    for run in filter(only, planned_runs(experiment, out)):
         config = _config_of(experiment, run, out, data)
         if _finished(run, config):
             tell(run, "kept")
