@@ -1,9 +1,11 @@
 """Crops of fields as pixels, on any device: cut, turned and scaled, then changed in looks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,22 +14,50 @@ from pipeline.train.looks import Looks
 from pipeline.train.placing import Placement
 
 FULL = 255.0
-FINER = 2
-"""Samples per pixel and axis: their mean stands for the pixel's area."""
 BLUR_REACH_PX = 3
 STAINED = 0.2
 """Mean optical density from which a pixel counts as fully stained when density is added."""
 
 
-def cut_crops(fields: Sequence[Tensor], placements: Sequence[Placement], *, side_px: int) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """A field's pixels, ready to be sampled at single points.
+
+    Attributes
+    ----------
+    darkness
+        ``(3, H, W)`` uint8, 255 less the pixel: beyond the plane there is none.
+    shift_px
+        Added to the field's coordinates to give the plane's.
+    """
+
+    darkness: Tensor
+    shift_px: float
+
+
+def plane_of(image: NDArray[np.uint8], *, fine: bool, device: str = "cpu") -> Plane:
+    """Prepare a field's ``(H, W, 3)`` image.
+
+    Parameters
+    ----------
+    fine
+        The image is about twice as fine as crops will be: each sample shall stand for the mean of
+        2 x 2 pixels, the area of a crop's pixel.
+    """
+    dark = torch.from_numpy(np.ascontiguousarray((255 - image).transpose(2, 0, 1))).to(device)
+    if not fine:
+        return Plane(dark, 0.0)
+    mean = functional.avg_pool2d(functional.pad(dark.float(), [1] * 4)[None], 2, stride=1)[0]
+    return Plane((mean + 0.5).to(torch.uint8), 0.5)
+
+
+def cut_crops(planes: Sequence[Plane], placements: Sequence[Placement], *, side_px: int) -> Tensor:
     """Cut a crop out of each field, white where there is no field.
 
     Parameters
     ----------
-    fields
-        One per crop: ``(3, H, W)`` uint8 *darkness*, 255 less the pixel, all on one device.
-    placements
-        One per crop.
+    planes, placements
+        One per crop; the planes on one device.
     side_px
         Side of the crops.
 
@@ -36,24 +66,23 @@ def cut_crops(fields: Sequence[Tensor], placements: Sequence[Placement], *, side
     Tensor
         ``(N, 3, side, side)`` float32, RGB in [0, 255].
     """
-    device = fields[0].device
+    device = planes[0].darkness.device
     origins, span = _windows(placements, side_px)
-    windows = torch.zeros(len(fields), 3, span, span, device=device)
-    for window, field, (left, top) in zip(windows, fields, origins, strict=True):
-        _copy_window(window, field, left, top)
+    windows = torch.zeros(len(planes), 3, span, span, device=device)
+    for window, plane, (left, top) in zip(windows, planes, origins, strict=True):
+        _copy_window(window, plane.darkness, left, top)
     numbers = [
-        [*place.matrix.ravel(), *(place.origin - corner)]
-        for place, corner in zip(placements, origins, strict=True)
+        [*place.matrix.ravel(), *(place.origin - corner + plane.shift_px)]
+        for plane, place, corner in zip(planes, placements, origins, strict=True)
     ]
     affine = torch.from_numpy(np.array(numbers, np.float32)).to(device)
     xx, xy, yx, yy, x0, y0 = (number.view(-1, 1, 1) for number in affine.unbind(dim=1))
-    step = (torch.arange(FINER * side_px, device=device) + 0.5) / FINER
+    step = torch.arange(side_px, device=device) + 0.5
     across, down = step.view(1, 1, -1), step.view(1, -1, 1)
     # grid_sample's own frame: -1 and 1 are the window's edges
     grid = torch.stack([xx * across + xy * down + x0, yx * across + yy * down + y0], dim=-1)
     grid = grid * (2 / span) - 1
-    fine = functional.grid_sample(windows, grid, mode="bilinear", align_corners=False)
-    return FULL - functional.avg_pool2d(fine, FINER)
+    return FULL - functional.grid_sample(windows, grid, mode="bilinear", align_corners=False)
 
 
 def change_looks(pixels: Tensor, looks: Looks, noise: torch.Generator) -> Tensor:
@@ -115,16 +144,16 @@ def _windows(placements: Sequence[Placement], side_px: int) -> tuple[np.ndarray,
     square = np.array([[0, 0], [side_px, 0], [0, side_px], [side_px, side_px]], np.float64)
     corners = np.stack([place.to_field(square) for place in placements])
     low = np.floor(corners.min(axis=1)).astype(np.int64) - 1
-    high = np.ceil(corners.max(axis=1)).astype(np.int64) + 1
+    high = np.ceil(corners.max(axis=1)).astype(np.int64) + 2
     return low, int((high - low).max())
 
 
-def _copy_window(window: Tensor, field: Tensor, left: int, top: int) -> None:
-    span, (height, width) = window.shape[-1], field.shape[-2:]
+def _copy_window(window: Tensor, darkness: Tensor, left: int, top: int) -> None:
+    span, (height, width) = window.shape[-1], darkness.shape[-2:]
     y0, y1 = max(0, top), min(height, top + span)
     x0, x1 = max(0, left), min(width, left + span)
     if y0 < y1 and x0 < x1:
-        window[:, y0 - top : y1 - top, x0 - left : x1 - left] = field[:, y0:y1, x0:x1]
+        window[:, y0 - top : y1 - top, x0 - left : x1 - left] = darkness[:, y0:y1, x0:x1]
 
 
 def _blurred(pixels: Tensor, sigma_px: Tensor) -> Tensor:

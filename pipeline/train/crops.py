@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pipeline.core.maps import image_max_dt_px
 from pipeline.core.points import NEGATIVE, POSITIVE
-from pipeline.train.augment import FINER, change_looks, cut_crops
+from pipeline.train.augment import change_looks, cut_crops, plane_of
 from pipeline.train.config import TrainConfig
-from pipeline.train.fields import UNCLASSED, WHITE, Field
+from pipeline.train.fields import UNCLASSED, Field
 from pipeline.train.looks import Looks, draw_looks
 from pipeline.train.placing import Placement, draw_placement
 from pipeline.train.targets import Seeds, seeds_of, target_maps
@@ -73,11 +73,15 @@ class CropSampler:
     ) -> None:
         self._config = config
         self._channels = channels
-        every = [_no_finer(field, config.mpp_um / FINER) for some in fields for field in some]
+        finest_um = config.mpp_um / 2
+        every = [_no_finer(field, finest_um) for some in fields for field in some]
         self._fields = every
         self._xy_px = [np.column_stack([field.x_px, field.y_px]) for field in every]
         self._masks = [channel_masks(field.label, channels) for field in every]
-        self._darkness = [_darkness(field, config.device) for field in every]
+        self._planes = [
+            plane_of(field.image, fine=field.mpp_um == finest_um, device=config.device)
+            for field in every
+        ]
         self._ends = np.cumsum([len(some) for some in fields])
         weight = np.array([source.weight for source in config.training], np.float64)
         self._share = np.cumsum(weight / weight.sum())
@@ -110,8 +114,8 @@ class CropSampler:
         """Make a planned batch's pixels and maps."""
         config, device = self._config, torch.device(self._config.device)
         noise = torch.Generator(device).manual_seed(config.seed * 2**32 + plan.step)
-        darkness = [self._darkness[number] for number in plan.fields]
-        pixels = cut_crops(darkness, plan.placements, side_px=config.crop_px)
+        planes = [self._planes[number] for number in plan.fields]
+        pixels = cut_crops(planes, plan.placements, side_px=config.crop_px)
         targets = target_maps(
             plan.seeds,
             (config.batch, self._channels, config.crop_px),
@@ -176,8 +180,3 @@ def channel_masks(label: NDArray[np.uint8], channels: int) -> list[NDArray[np.bo
 
 def _no_finer(field: Field, mpp_um: float) -> Field:
     return field if field.mpp_um >= mpp_um else field.resampled(mpp_um)
-
-
-def _darkness(field: Field, device: str) -> Tensor:
-    dark = (int(WHITE) - field.image).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(dark)).to(device)

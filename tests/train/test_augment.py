@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from pipeline.train.augment import change_looks, change_stains, cut_crops
+from pipeline.train.augment import change_looks, change_stains, cut_crops, plane_of
 from pipeline.train.config import AugmentConfig
 from pipeline.train.fields import Field
 from pipeline.train.jpeg import compressed
@@ -35,10 +35,6 @@ def image_with_dot(x: int, y: int) -> np.ndarray:
     image = np.full((160, 200, 3), 240, np.uint8)
     image[y - 3 : y + 4, x - 3 : x + 4] = 20
     return image
-
-
-def darkness(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(255 - image.transpose(2, 0, 1))
 
 
 def place(seed: int, config: AugmentConfig) -> Placement:
@@ -70,20 +66,27 @@ def still(count: int = 1, **changes: np.ndarray) -> Looks:
     x=st.integers(5, 194),
     y=st.integers(5, 154),
     rotation=st.sampled_from(ROTATIONS),
+    fine=st.booleans(),
 )
-def test_a_dark_dot_stays_under_its_point(seed: int, x: int, y: int, rotation: str) -> None:
+def test_a_dark_dot_stays_under_its_point(
+    seed: int, x: int, y: int, rotation: str, fine: bool
+) -> None:
     placed = place(seed, quiet(rotation=rotation))
     found_x, found_y = placed.to_crop(np.array([[x + 0.5, y + 0.5]]))[0]
     if not (6 < found_x < SIDE - 6 and 6 < found_y < SIDE - 6):
         return
 
-    crop = cut_crops([darkness(image_with_dot(x, y))], [placed], side_px=SIDE)[0].mean(dim=0)
+    crop = cut_crops([plane_of(image_with_dot(x, y), fine=fine)], [placed], side_px=SIDE)[0].mean(
+        dim=0
+    )
 
     dark = (240.0 - crop.numpy()).clip(0)
     rows, cols = np.indices(dark.shape) + 0.5
     near = (np.abs(cols - found_x) < 6) & (np.abs(rows - found_y) < 6)
-    assert found_x == pytest.approx((cols * dark)[near].sum() / dark[near].sum(), abs=0.1)
-    assert found_y == pytest.approx((rows * dark)[near].sum() / dark[near].sum(), abs=0.1)
+    # single pixels of a field twice as fine miss parts of the dot, means of four do not
+    near_by = 0.1 if fine else 0.35
+    assert found_x == pytest.approx((cols * dark)[near].sum() / dark[near].sum(), abs=near_by)
+    assert found_y == pytest.approx((rows * dark)[near].sum() / dark[near].sum(), abs=near_by)
 
 
 @settings(max_examples=30)
@@ -118,7 +121,7 @@ def test_a_crop_at_scale_one_shows_what_prediction_shows() -> None:
     field = Field("f", "g", image, none, none, none.astype(np.uint8), 0.25)
     straight = Placement(np.diag([2.0, 2.0]), np.zeros(2), 1.0)
 
-    crop = cut_crops([darkness(image)], [straight], side_px=80)[0]
+    crop = cut_crops([plane_of(image, fine=True)], [straight], side_px=80)[0]
 
     shown = field.resampled(0.5).image.astype(float)
     difference = np.abs(crop.permute(1, 2, 0).numpy() - shown)[1:-1, 1:-1]
@@ -130,7 +133,7 @@ def test_what_lies_beyond_the_field_is_white() -> None:
     far = Placement(np.eye(2), np.array([900.0, 900.0]), 1.0)
     image = np.zeros((160, 200, 3), np.uint8)
 
-    crops = cut_crops([darkness(image)] * 2, [beyond, far], side_px=SIDE)
+    crops = cut_crops([plane_of(image, fine=False)] * 2, [beyond, far], side_px=SIDE)
 
     assert (crops[0, :, :9, :9] == 0).all()
     assert (crops[0, :, 11:, 11:] == 255).all()

@@ -134,7 +134,7 @@ def test_fine_fields_are_kept_no_finer_than_twice_the_models_resolution() -> Non
     sampler = CropSampler(make_config(), [[field], [field]], channels=2)
 
     assert sampler._fields[0].mpp_um == 0.25
-    assert tuple(sampler._darkness[0].shape) == (3, 19, 19)
+    assert tuple(sampler._planes[0].darkness.shape) == (3, 20, 20)
 
 
 @pytest.mark.parametrize(("name", "pair"), [("scale", (1.2, 0.8)), ("blur_px", (0.0, 1.0))])
