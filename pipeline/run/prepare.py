@@ -13,7 +13,7 @@ from pipeline.core.points import CellPoints
 from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
-from pipeline.errors import UnreachableSlideError, UnreadableSlideError
+from pipeline.errors import SlideError, UnreachableSlideError, UnreadableSlideError
 from pipeline.io.files import refuse_link
 from pipeline.io.fingerprint import SlideContent
 from pipeline.io.heatmap import create_heatmap
@@ -41,13 +41,9 @@ from pipeline.run.plan import (
     write_plan,
     write_tissue,
 )
+from pipeline.run.refused import drop_refusal, keep_refusal, known_refusal
 from pipeline.run.region_file import holds
-from pipeline.run.region_of_interest import (
-    RegionOfInterestError,
-    load_roi,
-    refused_files,
-    score_files,
-)
+from pipeline.run.region_of_interest import load_roi, marked_files
 from pipeline.run.rescore import has_result, standing_of
 
 logger = logging.getLogger(__name__)
@@ -60,7 +56,8 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     -------
     dict
         ``state``: ``done`` (nothing to do), ``scored`` (again, from what an earlier prediction
-        left) or ``planned``; ``reason``: what changed, when earlier results or work were dropped.
+        left), ``refused`` (known not to be scored so; what is there stands) or ``planned``;
+        ``reason``: what changed, when earlier results or work were dropped.
 
     Raises
     ------
@@ -75,9 +72,19 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
         refuse_link(path)
     card = load_card(Path(job.model_folder))
     found = content_of(job)
-    content, (files, refusal) = found.fingerprint, _score_files(job)
+    content, (files, refusal) = found.fingerprint, marked_files(job)
     key, score = prediction_key(job, card, content), score_key(job, card, files)
-    if (standing := standing_of(job, card, key, score, found.as_json())) is not None:
+    if known_refusal(job, key | score):
+        return {"state": "refused"}
+    try:
+        standing = standing_of(job, card, key, score, found.as_json())
+        if standing is None and refusal is not None and has_result(job.folder):
+            raise refusal  # results that stand are not given up for it
+    except SlideError as error:
+        keep_refusal(job.folder, key | score, str(error))
+        raise
+    if standing is not None:
+        drop_refusal(job.folder)
         return standing
     reason = start_over(job, key, score, found)
     if refusal is not None:
@@ -95,19 +102,6 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
             path.unlink()
     load_roi(job, plan)  # one that cannot be read is told of before hours of prediction
     return {"state": "planned", "reason": reason}
-
-
-def _score_files(job: SlideJob) -> tuple[dict[str, str], RegionOfInterestError | None]:
-    """Mark the files of the score; a refused one too, so that the failure is known next time.
-
-    Results that stand are not given up for it.
-    """
-    try:
-        return score_files(job), None
-    except RegionOfInterestError as error:
-        if has_result(job.folder):
-            raise
-        return refused_files(job, error), error
 
 
 def content_of(job: SlideJob) -> SlideContent:
