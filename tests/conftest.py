@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.processes import end_all
+
 # no test has imported numpy or torch yet: one thread each, and idle threads sleep
 for name, value in (
     ("OMP_NUM_THREADS", "1"),
@@ -96,7 +98,9 @@ sys.addaudithook(_watch)
 
 
 @pytest.fixture(autouse=True)
-def _repository_stays_clean() -> Iterator[None]:
+def _nothing_stays_behind() -> Iterator[None]:
+    """No process of a test, and no file in the repository."""
     written.clear()
     yield
+    end_all()
     assert not written, f"wrote into the repository: {written[:5]}"

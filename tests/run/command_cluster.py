@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.processes import await_true
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -31,7 +32,7 @@ class CommandCluster:
         self.scheduler = self._start(
             "scheduler", *listen, "--scheduler-file", str(self.file), "--no-dashboard", *flags
         )
-        await_true(self.file.exists, within_s=60)
+        await_true(self.file.exists, of=self.scheduler)
 
     def worker(self, *more: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start one worker of one thread; it comes when it comes."""
@@ -73,12 +74,3 @@ def command_cluster(
         yield cluster
     finally:
         cluster.close()
-
-
-def await_true(asked: object, *, within_s: float) -> None:
-    """Wait until a call gives something true."""
-    assert callable(asked)
-    ends = time.monotonic() + within_s
-    while not asked():
-        assert time.monotonic() < ends, f"not in {within_s} s"
-        time.sleep(0.1)
