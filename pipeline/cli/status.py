@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -41,14 +41,16 @@ def status(*, out: Path, as_json: bool) -> None:
     click.echo(f"next: {found.next_step(out)}")
 
 
-_TOLD = ("in_progress", "failed_new", "failed_known", "damaged", "deferred")
+_TOLD = ("in_progress", "failed_new", "failed_known", "refused", "damaged", "deferred")
 
 
 def _line(slide: "SlideStanding") -> str:
     line = f"{slide.name}: {slide.state.replace('_', ' ')}"
     if slide.regions is not None:
         line += f", {slide.regions_done} of {slide.regions} regions"
-    return f"{line}: {slide.reason}" if slide.reason else line
+    # the reason names the file, and so does the line
+    reason = (slide.reason or "").removeprefix(f"{PurePosixPath(slide.name).name}: ")
+    return f"{line}: {reason}" if reason else line
 
 
 def _last(found: "BatchStanding") -> str:

@@ -21,6 +21,7 @@ from pipeline.io.open_slides import SlidePlace, content_at, opened
 from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
 from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
+from pipeline.io.results import has_result
 from pipeline.io.slides import SlideReader
 from pipeline.model.card import ModelCard, load_card
 from pipeline.run.earlier import start_over
@@ -44,7 +45,7 @@ from pipeline.run.plan import (
 from pipeline.run.refused import drop_refusal, keep_refusal, known_refusal
 from pipeline.run.region_file import holds
 from pipeline.run.region_of_interest import load_roi, marked_files
-from pipeline.run.rescore import has_result, standing_of
+from pipeline.run.rescore import standing_of
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from pipeline.io.done import REFUSED_NAME
 from pipeline.io.files import output_errors, write_json_atomic
+from pipeline.io.results import has_result
 from pipeline.run.job import Key, SlideJob
 from pipeline.run.plan import read_json_object
-from pipeline.run.rescore import has_result
 
 
 def keep_refusal(folder: Path, keys: Key, reason: str) -> None:

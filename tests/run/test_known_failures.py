@@ -9,6 +9,7 @@ import pytest
 from pipeline.run.archive import run_archive
 from pipeline.run.events import RunSummary
 from pipeline.run.preflight.survey import survey
+from pipeline.run.standing_batch import batch_standing
 from pipeline.run.verifying import verify_archive
 from tests.run.conftest import Configure
 from tests.run.score_batches import box
@@ -131,6 +132,7 @@ def test_a_result_that_cannot_be_scored_again_stands_and_is_known_until_it_can(
     assert night.foreseen(asked) == "will fail"
     assert [night.ends(asked), night.ends(asked)] == [NEW, KNOWN]
     assert night.foreseen(asked) == "known failure"
+    assert batch_standing(night.out).counts() == {"refused": 1}
     assert before.items() <= result_bytes(night.out).items()
     assert "ok" in (night.out / "slides.csv").read_text()
     assert night.verified()
