@@ -47,7 +47,7 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
     if not settings.dashboard:
-        dask_settings |= SILENT_PAGES
+        dask_settings |= SILENT_PAGES | {"distributed.worker.profile.enabled": False}
     # asked before a worker starts: a device that is missing is a matter of settings
     devices = _devices(settings) if device == "cuda" else []
     with dask.config.set(dask_settings), environment_kept(), warnings.catch_warnings():
