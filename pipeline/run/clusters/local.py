@@ -12,6 +12,7 @@ from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
 from pipeline.config import ClusterSettings
+from pipeline.run.clusters import clock
 from pipeline.run.clusters.devices import find_devices
 from pipeline.run.clusters.environment import (
     CONNECT_S,
@@ -41,7 +42,7 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
     dask_settings = DASK_SETTINGS | {
         "distributed.scheduler.allowed-failures": settings.allowed_failures,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        "distributed.worker.preload": list(settings.preload),
+        "distributed.worker.preload": [clock.__name__, *settings.preload],
         # after 15 s dask gives up a worker whose replacement is still starting: on a busy machine
         # a pool lost its workers one by one
         "distributed.deploy.lost-worker-timeout": "1 day",
