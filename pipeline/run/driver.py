@@ -11,6 +11,7 @@ from distributed import Client
 from pipeline.config import ClusterSettings
 from pipeline.errors import InterruptedRunError
 from pipeline.run.clusters.admission import ForeignWorkerError
+from pipeline.run.clusters.local import NOT_STARTED
 from pipeline.run.clusters.pool import Roster
 from pipeline.run.events import Event, EventKind, Work
 from pipeline.run.flight import Flight, Landing
@@ -255,15 +256,11 @@ class Driver:
         if self._pool.predicting:
             self._workers_seen = time.monotonic()
         elif time.monotonic() - self._workers_seen > (limit_s := self._settings.worker_wait_s):
-            raise InterruptedRunError(
-                f"the cluster has had no worker for {limit_s:g} s; start one and run again"
-            )
+            own = self._settings.chosen == "local"
+            remedy = NOT_STARTED if own else "start one and run again"
+            raise InterruptedRunError(f"the cluster has had no worker for {limit_s:g} s; {remedy}")
 
     def _tell(
         self, slide: SlideProgress, kind: EventKind, message: str = "", work: Work | None = None
     ) -> None:
         self._emit(Event(kind, slide.job.slide_id, slide.done, slide.total, message, work=work))
-
-
-async def _as_coroutine(work: Callable[[], object]) -> None:
-    work()
