@@ -15,7 +15,7 @@ from pipeline.run.clusters.local import NOT_STARTED
 from pipeline.run.clusters.pool import Roster
 from pipeline.run.events import Event, EventKind, Work
 from pipeline.run.flight import Flight, Landing
-from pipeline.run.plan import missing_regions, read_plan, work_folder
+from pipeline.run.plan import StaleWorkError, missing_regions, read_plan, work_folder
 from pipeline.run.quarantine import Ending, ending_of, keep_record, verdict_on
 from pipeline.run.setbacks import Meaning, Setback, judge
 from pipeline.run.slide import Phase, SlideProgress, Task
@@ -154,7 +154,10 @@ class Driver:
     def _settle(self, slide: SlideProgress, landing: Landing) -> None:
         task, error = landing.task, landing.error
         if error is None:
-            self._advance(slide, task, landing.result)
+            try:
+                self._advance(slide, task, landing.result)
+            except StaleWorkError as gone:  # what the task wrote is not there any more
+                self._set_back(slide, task, judge(gone, str(task), slide.job.out))
         elif isinstance(error, ForeignWorkerError):
             self._refuse_worker(slide, task, error)
         else:  # whatever a slide can do to a library is that slide's failure

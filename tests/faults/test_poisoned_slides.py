@@ -18,8 +18,8 @@ from tests.run.small_slides import stained_tissue, write_slide
 pytestmark = pytest.mark.slow
 
 POISON = Path(__file__).with_name("poison.py")
-TIMEOUT_S = 30
-"""Far above what a good slide's first task takes on a busy machine, imports included."""
+TIMEOUT_S = 15
+"""Far above what a task of a good slide takes on a busy machine: a part of a second of work."""
 
 WORKER_BYTES = 2**30
 
