@@ -29,7 +29,7 @@ demo: $(VENV)/.core
 # as many test files at a time as there are likely to be cores; 0 keeps to one process
 TESTS_AT_ONCE ?= 2
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -57,7 +57,9 @@ def batch(tmp_path_factory: pytest.TempPathFactory, configure: Configure) -> Poi
         patch.setenv("KI67_TEST_STALE", str(stale))
         patch.setattr(local, "MEMORY_LIMIT", 2 * WORKER_BYTES)
         config = configure(
-            f"cluster.preload={json.dumps([str(POISON)])}", f"cluster.task_timeout_s={TIMEOUT_S}"
+            f"cluster.preload={json.dumps([str(POISON)])}",
+            f"cluster.task_timeout_s={TIMEOUT_S}",
+            "prediction.region_tiles=3",
         )
         summary = run_archive([folder], out, config, on_event=events.append)
     return Poisoned(folder, out, config, summary, events)

@@ -15,6 +15,8 @@ from tests.faults.ki67 import begin, wait_for
 from tests.run.conftest import Configure
 from tests.run.small_slides import children, gone, result_bytes, worker_processes
 
+pytestmark = pytest.mark.slow
+
 REGION_FILES = "slides/*/.work/regions/*.npz"
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.run.small_slides import stained_tissue, write_slide
 from tests.run.tiny_network import save_tiny_network
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SHORT_TRAINING = """
