@@ -93,7 +93,8 @@ def _first_directory(tif: Any) -> int:
     """Where a file says that its tables begin; scanners write them last."""
     shape, file = tif.tiff, tif.filehandle
     file.seek(shape.offsetsize)  # 4 in a TIFF, 8 in a BigTIFF: both the size and the place
-    return int(struct.unpack(shape.offsetformat, file.read(shape.offsetsize))[0]) + shape.tagnosize
+    (first,) = struct.unpack(shape.offsetformat, file.read(shape.offsetsize))
+    return int(first + shape.tagnosize)
 
 
 def _end_of_directories(tif: Any) -> int:

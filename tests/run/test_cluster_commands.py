@@ -33,7 +33,7 @@ def test_workers_that_join_leave_and_die_on_the_way_change_nothing(
     tmp_path: Path, slides: Path, configure: Configure, reference: Path, cluster: CommandCluster
 ) -> None:
     """One joins at the first region; later one gets SIGTERM, one is retired, one SIGKILL."""
-    joined: list[subprocess.Popen[bytes]] = []
+    joined: list[subprocess.Popen[str]] = []
     seen: list[int] = []
 
     def disturb(event: Event) -> None:

@@ -23,7 +23,7 @@ def steady_time() -> float:
 
 def keep_steady_time() -> None:
     """Let tornado and all of dask that was imported go by :func:`steady_time`."""
-    IOLoop.time = lambda _: steady_time()  # type: ignore[method-assign]
+    IOLoop.time = lambda self: steady_time()  # type: ignore[method-assign]  # noqa: ARG005
     for name, module in list(sys.modules.items()):
         if name.startswith("distributed.") and vars(module).get("time") is _wall_clock:
             module.time = steady_time  # type: ignore[attr-defined]
