@@ -2,12 +2,15 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.processes import end_all
 
 # no test has imported numpy or torch yet: one thread each, and idle threads sleep
 for name, value in (
@@ -51,6 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "ki67_data" in getattr(item, "fixturenames", ()):
             item.add_marker("real_data")
+    # files of long tests first: of two that run at a time, neither waits for the other's last one
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -96,7 +102,9 @@ sys.addaudithook(_watch)
 
 
 @pytest.fixture(autouse=True)
-def _repository_stays_clean() -> Iterator[None]:
+def _nothing_stays_behind() -> Iterator[None]:
+    """No process of a test, and no file in the repository."""
     written.clear()
     yield
+    end_all()
     assert not written, f"wrote into the repository: {written[:5]}"

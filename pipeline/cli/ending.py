@@ -37,6 +37,6 @@ def _reason(record: SlideRecord) -> str:
     """The reason without the name of the slide, so that equal ones count together."""
     text = _ADDRESS.sub("", record.score.reason or "no reason given")
     for name in (record.name, PurePosixPath(record.name).name):
-        text = text.replace(name, "")
+        text = text.removeprefix(f"{name}: ").replace(f" {name}", "").replace(name, "")
     text = " ".join(text.split()).strip(" :'\"")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from pipeline.report.text import plural
+
 if TYPE_CHECKING:
     from pipeline.io.qupath import PackOptions
     from pipeline.io.score import ScoreRecord
@@ -132,4 +134,4 @@ def _pack_options(pack: dict[str, object]) -> "PackOptions":
 
 
 def _count(records: "Sequence[ScoreRecord]") -> str:
-    return f"{len(records)} slide{'' if len(records) == 1 else 's'}"
+    return plural(len(records), "slide")

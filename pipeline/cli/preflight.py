@@ -14,6 +14,7 @@ from rich.table import Table
 from pipeline.config import load_config
 from pipeline.io.files import write_text_atomic
 from pipeline.io.results import text_cell
+from pipeline.report.text import plural
 from pipeline.run.preflight.outlook import Outlook
 from pipeline.run.preflight.survey import Survey, survey
 
@@ -117,7 +118,7 @@ def slide_line(slide: Outlook) -> str:
 def closing_lines(found: Survey) -> list[str]:
     """Totals, and how they were found."""
     counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(found.counts.items()))
-    lines = [f"{len(found.slides)} slides: {counts}"]
+    lines = [f"{plural(len(found.slides), 'slide')}: {counts}"]
     if found.expected_s is not None and found.expected_bytes is not None:
         lines.append(
             f"about {duration(found.expected_s)} and {size(found.expected_bytes)}; "
@@ -147,7 +148,7 @@ def _facts(slide: Outlook) -> list[str]:
     if slide.reader:
         parts.append(f"{slide.reader}/{slide.vendor or 'unknown'}")
     if slide.width and slide.height:
-        parts.append(f"{slide.width} x {slide.height} px, {slide.levels} levels")
+        parts += [f"{slide.width} x {slide.height} px", plural(slide.levels or 1, "level")]
     if slide.mpp_x and slide.mpp_y:
         same = abs(slide.mpp_x - slide.mpp_y) < 1e-4
         mpp = f"{slide.mpp_x:.4g}" if same else f"{slide.mpp_x:.4g} x {slide.mpp_y:.4g}"
@@ -157,9 +158,9 @@ def _facts(slide: Outlook) -> list[str]:
     if slide.tissue_mm2 is not None:
         parts.append(f"{slide.tissue_mm2:.2f} mm2 tissue")
     if slide.regions is not None:
-        parts.append(f"{slide.regions} regions, {slide.tiles} tiles")
+        parts += [plural(slide.regions, "region"), plural(slide.tiles or 0, "tile")]
         if slide.tiles_left != slide.tiles:
-            parts.append(f"{slide.tiles_left} tiles left")
+            parts.append(f"{plural(slide.tiles_left or 0, 'tile')} left")
     return parts
 
 

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from pipeline.io.score import ScoreRecord
+from pipeline.report.text import plural
 from pipeline.run.events import Event, SlideRecord
 
 _NAME_WIDTH = 32
@@ -217,7 +218,7 @@ class BarView:
 
 
 def _opening(event: Event) -> str:
-    slides = f"{event.total} slide{'' if event.total == 1 else 's'}"
+    slides = plural(event.total, "slide")
     return f"{slides}; progress at {event.message}" if event.message else slides
 
 

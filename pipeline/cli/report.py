@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.report.text import plural
+
 
 @click.command("report")
 @click.argument("out", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -21,5 +23,4 @@ def report(out: Path) -> None:
     write_cases(out, records)
     pack = write_qupath(out, records)
     rest = f", {pending} not done yet" if pending else ""
-    plural = "" if len(records) == 1 else "s"
-    click.echo(f"{len(records)} slide{plural}{rest}: {page} and {pack}")
+    click.echo(f"{plural(len(records), 'slide')}{rest}: {page} and {pack}")

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
+
+from pipeline.report.text import plural
 
 if TYPE_CHECKING:
     from pipeline.run.standing_batch import BatchStanding, SlideStanding
@@ -30,7 +32,7 @@ def status(*, out: Path, as_json: bool) -> None:
     counts = found.counts()
     total = sum(counts.values())
     words = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
-    click.echo(f"{total} slides: {words or 'none yet'}")
+    click.echo(f"{plural(total, 'slide')}: {words or 'none yet'}")
     shown = [slide for slide in found.slides if slide.state in _TOLD]
     for slide in shown[:_SHOWN_MOST]:
         click.echo(f"  {_line(slide)}")
@@ -41,14 +43,16 @@ def status(*, out: Path, as_json: bool) -> None:
     click.echo(f"next: {found.next_step(out)}")
 
 
-_TOLD = ("in_progress", "failed_new", "failed_known", "damaged", "deferred")
+_TOLD = ("in_progress", "failed_new", "failed_known", "refused", "damaged", "deferred")
 
 
 def _line(slide: "SlideStanding") -> str:
     line = f"{slide.name}: {slide.state.replace('_', ' ')}"
     if slide.regions is not None:
-        line += f", {slide.regions_done} of {slide.regions} regions"
-    return f"{line}: {slide.reason}" if slide.reason else line
+        line += f", {slide.regions_done} of {plural(slide.regions, 'region')}"
+    # the reason names the file, and so does the line
+    reason = (slide.reason or "").removeprefix(f"{PurePosixPath(slide.name).name}: ")
+    return f"{line}: {reason}" if reason else line
 
 
 def _last(found: "BatchStanding") -> str:

@@ -21,7 +21,10 @@ WORK_NAME = ".work"
 WITHDRAWN_NAME = "withdrawn.json"
 """What a done mark said that did not hold, and why: the next run tells it and removes it."""
 
-_NO_RESULTS = frozenset({WORK_NAME, STAGED_NAME, DONE_NAME, WITHDRAWN_NAME})
+REFUSED_NAME = "refused.json"
+"""Beside results that stand: with what they cannot be made, and why."""
+
+_NO_RESULTS = frozenset({WORK_NAME, STAGED_NAME, DONE_NAME, WITHDRAWN_NAME, REFUSED_NAME})
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ __all__ = [
     "SlideIdentity",
     "Status",
     "check_done",
+    "has_result",
     "read_done",
     "read_score",
     "read_scores",
@@ -170,6 +171,15 @@ def read_scores(out: Path) -> list[ScoreRecord]:
         One of them is damaged.
     """
     return [read_score(path) for path in sorted(out.glob(f"slides/*/{SCORE_NAME}"))]
+
+
+def has_result(folder: Path) -> bool:
+    """Whether a slide is done and has not failed, with whatever settings."""
+    try:
+        done = read_done(folder) is not None
+        return done and read_score(folder / SCORE_NAME).status != "failed"
+    except OutputError:
+        return False
 
 
 def write_run_json(out: Path, run_id: str, record: Mapping[str, Any]) -> Path:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.tiling import Box
 from pipeline.errors import ConfigError
+from pipeline.io.mirax import mirax_fault, refuse_incomplete
 from pipeline.io.reading import refuse_no_file, unreadable
 from pipeline.io.tiff_limits import refuse_absurd
 
@@ -141,6 +142,8 @@ def open_slide(path: Path, reader: str = "auto") -> SlideReader:
 
     vendor = detect_vendor(path)
     chosen = _choose(path, vendor) if reader == "auto" else reader
+    if vendor == "mirax":
+        refuse_incomplete(path)
     if chosen == "openslide":
         return OpenSlideReader(path)
     if vendor not in TIFFSLIDE_READS:
@@ -160,17 +163,7 @@ def _choose(path: Path, vendor: str | None) -> Literal["openslide", "tiffslide"]
     if vendor is not None:
         return "openslide"
     if path.suffix.lower() == ".mrxs":
-        raise unreadable(path, _mirax_fault(path))
+        raise unreadable(path, mirax_fault(path))
     if is_tiff(path):
         return "tiffslide"
     raise unreadable(path, "no slide format that OpenSlide or TiffSlide knows; convert it first")
-
-
-def _mirax_fault(path: Path) -> str:
-    folder = path.with_suffix("")
-    if not folder.is_dir():
-        return (
-            f"the folder {folder.name}/ is missing; a MIRAX slide is the .mrxs file and the "
-            "folder of the same name beside it"
-        )
-    return f"the folder {folder.name}/ holds no readable Slidedat.ini; copy the slide again"

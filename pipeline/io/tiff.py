@@ -75,7 +75,7 @@ def refuse_damaged(path: Path, tif: Any) -> None:
         The file is cut off.
     """
     size = tif.filehandle.size
-    end = _end_of_directories(tif)
+    end = _end_of_directories(tif) if len(tif.pages) else _first_directory(tif)
     for page in tif.pages:
         for part in (page, *(page.pages or ())):
             offsets = np.asarray(part.dataoffsets, np.uint64)
@@ -87,6 +87,14 @@ def refuse_damaged(path: Path, tif: Any) -> None:
             path,
             f"truncated: its tables reach to byte {end:,}, the file has {size:,}; copy it again",
         )
+
+
+def _first_directory(tif: Any) -> int:
+    """Where a file says that its tables begin; scanners write them last."""
+    shape, file = tif.tiff, tif.filehandle
+    file.seek(shape.offsetsize)  # 4 in a TIFF, 8 in a BigTIFF: both the size and the place
+    (first,) = struct.unpack(shape.offsetformat, file.read(shape.offsetsize))
+    return int(first + shape.tagnosize)
 
 
 def _end_of_directories(tif: Any) -> int:

@@ -26,6 +26,7 @@ from pipeline.run.jobs import jobs_of
 from pipeline.run.opened import OpenedFolder, opened
 from pipeline.run.quarantine import drop_record
 from pipeline.run.records import RunRecords
+from pipeline.run.refused import last_refusal
 from pipeline.run.region_of_interest import absolute_files
 from pipeline.run.setbacks import SchedulerLostError
 from pipeline.run.slide import Phase, SlideProgress
@@ -242,6 +243,11 @@ class _Archive:
             )
         drop_record(slide.job)
         folder = slide.job.folder
+        if state == "refused":
+            reason = last_refusal(folder)
+            return "failed_before", record_failure(
+                slide.job, self._card, reason, retry_next_run=False
+            )
         score = grouped(folder, read_score(folder / SCORE_NAME), slide.job.group)
         if state != "done":
             return "scored", score

@@ -11,10 +11,11 @@ from distributed import Client
 from pipeline.config import ClusterSettings
 from pipeline.errors import InterruptedRunError
 from pipeline.run.clusters.admission import ForeignWorkerError
+from pipeline.run.clusters.local import NOT_STARTED
 from pipeline.run.clusters.pool import Roster
 from pipeline.run.events import Event, EventKind, Work
 from pipeline.run.flight import Flight, Landing
-from pipeline.run.plan import missing_regions, read_plan, work_folder
+from pipeline.run.plan import StaleWorkError, missing_regions, read_plan, work_folder
 from pipeline.run.quarantine import Ending, ending_of, keep_record, verdict_on
 from pipeline.run.setbacks import Meaning, Setback, judge
 from pipeline.run.slide import Phase, SlideProgress, Task
@@ -153,7 +154,10 @@ class Driver:
     def _settle(self, slide: SlideProgress, landing: Landing) -> None:
         task, error = landing.task, landing.error
         if error is None:
-            self._advance(slide, task, landing.result)
+            try:
+                self._advance(slide, task, landing.result)
+            except StaleWorkError as gone:  # what the task wrote is not there any more
+                self._set_back(slide, task, judge(gone, str(task), slide.job.out))
         elif isinstance(error, ForeignWorkerError):
             self._refuse_worker(slide, task, error)
         else:  # whatever a slide can do to a library is that slide's failure
@@ -255,15 +259,11 @@ class Driver:
         if self._pool.predicting:
             self._workers_seen = time.monotonic()
         elif time.monotonic() - self._workers_seen > (limit_s := self._settings.worker_wait_s):
-            raise InterruptedRunError(
-                f"the cluster has had no worker for {limit_s:g} s; start one and run again"
-            )
+            own = self._settings.chosen == "local"
+            remedy = NOT_STARTED if own else "start one and run again"
+            raise InterruptedRunError(f"the cluster has had no worker for {limit_s:g} s; {remedy}")
 
     def _tell(
         self, slide: SlideProgress, kind: EventKind, message: str = "", work: Work | None = None
     ) -> None:
         self._emit(Event(kind, slide.job.slide_id, slide.done, slide.total, message, work=work))
-
-
-async def _as_coroutine(work: Callable[[], object]) -> None:
-    work()

@@ -13,7 +13,7 @@ from pipeline.core.points import CellPoints
 from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.core.tissue import TissueMask, detect_tissue
-from pipeline.errors import UnreachableSlideError, UnreadableSlideError
+from pipeline.errors import SlideError, UnreachableSlideError, UnreadableSlideError
 from pipeline.io.files import refuse_link
 from pipeline.io.fingerprint import SlideContent
 from pipeline.io.heatmap import create_heatmap
@@ -21,6 +21,7 @@ from pipeline.io.open_slides import SlidePlace, content_at, opened
 from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
 from pipeline.io.resolution import Resolution, check_against_model, resolve_resolution
+from pipeline.io.results import has_result
 from pipeline.io.slides import SlideReader
 from pipeline.model.card import ModelCard, load_card
 from pipeline.run.earlier import start_over
@@ -41,14 +42,10 @@ from pipeline.run.plan import (
     write_plan,
     write_tissue,
 )
+from pipeline.run.refused import drop_refusal, keep_refusal, known_refusal
 from pipeline.run.region_file import holds
-from pipeline.run.region_of_interest import (
-    RegionOfInterestError,
-    load_roi,
-    refused_files,
-    score_files,
-)
-from pipeline.run.rescore import has_result, standing_of
+from pipeline.run.region_of_interest import load_roi, marked_files
+from pipeline.run.rescore import standing_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +57,8 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     -------
     dict
         ``state``: ``done`` (nothing to do), ``scored`` (again, from what an earlier prediction
-        left) or ``planned``; ``reason``: what changed, when earlier results or work were dropped.
+        left), ``refused`` (known not to be scored so; what is there stands) or ``planned``;
+        ``reason``: what changed, when earlier results or work were dropped.
 
     Raises
     ------
@@ -75,9 +73,19 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
         refuse_link(path)
     card = load_card(Path(job.model_folder))
     found = content_of(job)
-    content, (files, refusal) = found.fingerprint, _score_files(job)
+    content, (files, refusal) = found.fingerprint, marked_files(job)
     key, score = prediction_key(job, card, content), score_key(job, card, files)
-    if (standing := standing_of(job, card, key, score, found.as_json())) is not None:
+    if known_refusal(job, key | score):
+        return {"state": "refused"}
+    try:
+        standing = standing_of(job, card, key, score, found.as_json())
+        if standing is None and refusal is not None and has_result(job.folder):
+            raise refusal  # results that stand are not given up for it
+    except SlideError as error:
+        keep_refusal(job.folder, key | score, str(error))
+        raise
+    if standing is not None:
+        drop_refusal(job.folder)
         return standing
     reason = start_over(job, key, score, found)
     if refusal is not None:
@@ -95,19 +103,6 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
             path.unlink()
     load_roi(job, plan)  # one that cannot be read is told of before hours of prediction
     return {"state": "planned", "reason": reason}
-
-
-def _score_files(job: SlideJob) -> tuple[dict[str, str], RegionOfInterestError | None]:
-    """Mark the files of the score; a refused one too, so that the failure is known next time.
-
-    Results that stand are not given up for it.
-    """
-    try:
-        return score_files(job), None
-    except RegionOfInterestError as error:
-        if has_result(job.folder):
-            raise
-        return refused_files(job, error), error
 
 
 def content_of(job: SlideJob) -> SlideContent:

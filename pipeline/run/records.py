@@ -187,7 +187,7 @@ class RunRecords:
 
     def _shown(self, record: SlideRecord) -> ScoreRecord:
         """What stands in the table: a slide out of reach today keeps what is known of it."""
-        if record.outcome in ("failed", "deferred", "skipped"):
+        if record.outcome in ("failed", "failed_before", "deferred", "skipped"):
             with suppress(OutputError):
                 return read_score(self._jobs[record.slide_id].folder / SCORE_NAME)
         return record.score

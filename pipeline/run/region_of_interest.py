@@ -137,9 +137,20 @@ def score_files(job: SlideJob) -> dict[str, str]:
     return {ROI_PART: roi_mark(job), CALIBRATION_PART: _calibration_mark(job)}
 
 
-def refused_files(job: SlideJob, error: RegionOfInterestError) -> dict[str, str]:
-    """Mark the same files where the region of interest cannot be used: by what is wrong with it."""
-    return {ROI_PART: f"refused: {error}", CALIBRATION_PART: _calibration_mark(job)}
+def marked_files(job: SlideJob) -> tuple[dict[str, str], RegionOfInterestError | None]:
+    """Mark the same files; a region of interest that cannot be used by what is wrong with it.
+
+    So the failure is known next time. The error comes with it.
+
+    Raises
+    ------
+    ConfigError
+        The calibration cannot be read.
+    """
+    try:
+        return score_files(job), None
+    except RegionOfInterestError as error:
+        return {ROI_PART: f"refused: {error}", CALIBRATION_PART: _calibration_mark(job)}, error
 
 
 def _calibration_mark(job: SlideJob) -> str:

@@ -115,15 +115,6 @@ def standing(
     return Standing("score", mark, f"scored again, not predicted: {words} changed")
 
 
-def has_result(folder: Path) -> bool:
-    """Whether a slide is done and has not failed, with whatever settings."""
-    try:
-        done = read_done(folder) is not None
-        return done and read_score(folder / SCORE_NAME).status != "failed"
-    except OutputError:
-        return False
-
-
 def score_again(
     job: SlideJob, basis: SlideBasis, mark: DoneMark, *, run: RunScoring | None
 ) -> ScoreRecord:

@@ -74,6 +74,7 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
         case CommClosedError() | TimeoutError():
             return Setback(Meaning.PASSING, "the connection to a worker broke")
         case SlideChangedError() | StaleWorkError():
+            check_there(Path(out))  # nothing is left to plan in where it is gone
             return Setback(Meaning.STALE, str(error), retry_next_run=True)
         case SlideError():
             passing = isinstance(error, UnreachableSlideError)

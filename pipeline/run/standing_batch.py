@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.io.results import DONE_NAME, SCORE_NAME
 from pipeline.run.lock import lock_owner
 from pipeline.run.plan import read_json_object, work_folder
+from pipeline.run.refused import last_refusal
 
 _GOOD = {"ok": "ok", "ok_with_flags": "flagged", "deferred": "deferred", "skipped": "skipped"}
 
@@ -61,7 +62,7 @@ class BatchStanding:
         left = [name for name in _LEFT if counts.get(name)]
         if left:
             return f"run the same `ki67 run` again: {', '.join(_LEFT[name] for name in left)}"
-        if counts.get("failed_known"):
+        if counts.get("failed_known") or counts.get("refused"):
             return "slides failed for good: mend the files or the settings, or use --retry-failed"
         return f"nothing is left to do; `ki67 verify {out}` reads every file again"
 
@@ -124,6 +125,8 @@ def _slide(folder: Path) -> SlideStanding | None:
         return SlideStanding(slide_id, name, "failed_known" if done else "failed_new", reason)
     if not done and status not in ("deferred", "skipped"):
         return SlideStanding(slide_id, name, "damaged", "no done mark")
+    if refused := last_refusal(folder):
+        return SlideStanding(slide_id, name, "refused", f"an earlier result stands; {refused}")
     return SlideStanding(slide_id, name, _GOOD.get(status, status), reason)
 
 

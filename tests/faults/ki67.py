@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.processes import await_true, start
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
@@ -41,18 +42,14 @@ def begin(
     pairs = (f"prediction.model='{model}'", *SETTINGS, *more)
     settings = [word for pair in pairs for word in ("--set", pair)]
     python_path = os.pathsep.join([*map(str, path), str(ROOT), *sys.path])
-    return subprocess.Popen(
+    return start(
         [*before, sys.executable, "-m", "pipeline", "run", str(inputs), "--out", out, *settings],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
         env=os.environ | {"PYTHONPATH": python_path},
-        start_new_session=True,
     )
 
 
 def wait_for(run: subprocess.Popen[str], out: Path, pattern: str, *, at_least: int = 1) -> None:
     """Wait until files of the output folder match; the run must still go on then."""
-    while len(list(out.glob(pattern))) < at_least:
-        assert run.poll() is None, run.communicate()[1]
-        time.sleep(0.01)
+    await_true(lambda: len(list(out.glob(pattern))) >= at_least, of=run, every_s=0.01)

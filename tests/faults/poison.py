@@ -57,3 +57,8 @@ def _open_poisoned(path: Path, *words: Any, **more: Any) -> Any:
 if slides.open_slide.__name__ != _open_poisoned.__name__:  # a file may be loaded twice
     _open = slides.open_slide
     slides.open_slide = _open_poisoned
+
+# after it, as they take its name; and here, so that no deadline counts the time of an import
+import torch  # noqa: E402, F401
+
+from pipeline.run import finalise, region  # noqa: E402, F401

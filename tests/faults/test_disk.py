@@ -14,6 +14,7 @@ from pipeline.run.archive import BatchStoppedError, run_archive
 from pipeline.run.events import Event
 from pipeline.run.plan import read_plan, work_folder
 from pipeline.run.space import slide_bytes
+from tests.processes import await_true
 from tests.run.conftest import Configure
 from tests.run.small_slides import result_bytes
 
@@ -93,7 +94,9 @@ def test_a_disk_that_turns_read_only_stops_the_run_and_it_goes_on_later(
     # the lock file is open for writing, so the disk itself cannot be: a second view of it can
     def freeze() -> None:
         subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
+        # refused as long as a worker has a file of it open for writing
+        words = ["mount", "-o", "remount,ro,bind", str(disk)]
+        await_true(lambda: subprocess.run(words, capture_output=True, check=False).returncode == 0)
 
     with pytest.raises(BatchStoppedError, match=r"[Rr]ead-only"):
         run_archive([slides], disk / "out", configure(scheduler), on_event=on_region(2, freeze))

@@ -19,6 +19,7 @@ from pipeline.run import archive
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
 from tests.faults.ki67 import ROOT, begin, wait_for
+from tests.processes import ended, start
 from tests.run.conftest import Configure
 from tests.run.small_slides import children, gone, result_bytes
 
@@ -99,10 +100,10 @@ def test_a_killed_scheduler_that_comes_back_costs_the_tasks_under_way_only(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[subprocess.Popen[str]] = []
     told: list[Event] = []
 
-    def start() -> None:
+    def start_both() -> None:
         port = address.rpartition(":")[2]
         started.append(dask("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"))
         started.append(dask("worker", address, "--nthreads", "1", "--no-dashboard"))
@@ -113,34 +114,23 @@ def test_a_killed_scheduler_that_comes_back_costs_the_tasks_under_way_only(
             time.sleep(0.002)
         for process in started:
             process.kill()
-        start()
+        start_both()
 
-    start()
-    killer = threading.Thread(target=kill_once, daemon=True)
-    killer.start()
-    try:
-        summary = run_archive(
-            [slides],
-            tmp_path,
-            configure(f"cluster.scheduler={address}"),
-            on_event=told.append,
-        )
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait(30)
+    start_both()
+    threading.Thread(target=kill_once, daemon=True).start()
+    config = configure(f"cluster.scheduler={address}")
+    summary = run_archive([slides], tmp_path, config, on_event=told.append)
     assert summary.exit_code == 0
     assert len(started) == 4
     assert any("the scheduler was lost" in event.message for event in told)
     assert result_bytes(tmp_path) == result_bytes(reference)
 
 
-def dask(*words: str) -> subprocess.Popen[bytes]:
+def dask(*words: str) -> subprocess.Popen[str]:
     """One of dask's own commands."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    return subprocess.Popen(
+    return start(
         [sys.executable, "-m", "dask", *words],
-        env=environment,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -152,16 +142,15 @@ def test_a_clock_that_jumps_gives_no_negative_time_and_the_same_bytes(
 ) -> None:
     clock = Path(__file__).with_name("jumping_clock")
     model = configure().prediction.model
-    run = begin(slides, tmp_path, model, path=[clock])
-    errors = run.communicate(timeout=300)[1]
-    assert run.returncode == 0, errors
+    code, errors = ended(begin(slides, tmp_path, model, path=[clock]))
+    assert code == 0, errors
     record = json.loads(next((tmp_path / "runs").glob("*.json")).read_text())
     assert all(slide["seconds"] >= 0 for slide in record["slides"])
     for path in tmp_path.glob("slides/*/score.json"):
         made = json.loads(path.read_text())["provenance"]
-        started, ended = (datetime.fromisoformat(made[name]) for name in ("started", "ended"))
-        assert started.utcoffset() == ended.utcoffset() == started.utcoffset() is not None
-        assert started <= ended
+        begun, over = (datetime.fromisoformat(made[name]) for name in ("started", "ended"))
+        assert begun.utcoffset() == over.utcoffset() is not None
+        assert begun <= over
     assert result_bytes(tmp_path) == result_bytes(reference)
 
 
@@ -172,9 +161,9 @@ def test_a_slide_without_permission_fails_alone_and_is_tried_again(
     folder = tmp_path / "slides"
     shutil.copytree(slides, folder)
     (folder / "first.tif").chmod(0)
-    run = begin(folder, tmp_path / "out", configure().prediction.model, before=plain_user())
-    errors = run.communicate(timeout=300)[1]
-    assert run.returncode == 1, errors
+    model = configure().prediction.model
+    code, errors = ended(begin(folder, tmp_path / "out", model, before=plain_user()))
+    assert code == 1, errors
     assert "ermission denied" in errors
     scored = {path.parent.name[:6] for path in tmp_path.glob("out/slides/*/cells.parquet")}
     assert scored == {"second"}
@@ -186,9 +175,9 @@ def test_an_output_folder_without_permission_is_refused(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir(mode=0o555)
-    run = begin(slides, out, configure().prediction.model, before=plain_user())
-    errors = run.communicate(timeout=120)[1]
-    assert run.returncode == 2, errors
+    model = configure().prediction.model
+    code, errors = ended(begin(slides, out, model, before=plain_user()))
+    assert code == 2, errors
     assert "cannot be written" in errors.splitlines()[-1]
     assert not list(out.iterdir())
 
@@ -210,10 +199,7 @@ def test_of_two_runs_at_once_the_second_says_who_holds_the_folder(
 ) -> None:
     first = begin(slides, tmp_path, configure().prediction.model)
     wait_for(first, tmp_path, ".lock")
-    second = begin(slides, tmp_path, configure().prediction.model)
-    errors = second.communicate(timeout=120)[1]
-    first.kill()
-    first.communicate()
-    assert second.returncode == 3, errors
+    code, errors = ended(begin(slides, tmp_path, configure().prediction.model))
+    assert code == 3, errors
     assert f"another run holds it (process {first.pid} on " in errors
     assert "last heartbeat" in errors

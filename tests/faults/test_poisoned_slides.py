@@ -18,8 +18,9 @@ from tests.run.small_slides import stained_tissue, write_slide
 pytestmark = pytest.mark.slow
 
 POISON = Path(__file__).with_name("poison.py")
-TIMEOUT_S = 30
-"""Far above what a good slide's first task takes on a busy machine, imports included."""
+TIMEOUT_S = 40
+"""Far above what a good slide's first task takes; 15 were too few for a worker that got a fifth of a
+core and compiled what it imports for the first time."""
 
 WORKER_BYTES = 2**30
 
@@ -57,7 +58,9 @@ def batch(tmp_path_factory: pytest.TempPathFactory, configure: Configure) -> Poi
         patch.setenv("KI67_TEST_STALE", str(stale))
         patch.setattr(local, "MEMORY_LIMIT", 2 * WORKER_BYTES)
         config = configure(
-            f"cluster.preload={json.dumps([str(POISON)])}", f"cluster.task_timeout_s={TIMEOUT_S}"
+            f"cluster.preload={json.dumps([str(POISON)])}",
+            f"cluster.task_timeout_s={TIMEOUT_S}",
+            "prediction.region_tiles=3",
         )
         summary = run_archive([folder], out, config, on_event=events.append)
     return Poisoned(folder, out, config, summary, events)

@@ -16,6 +16,7 @@ from pipeline.io import objects, scratch
 from pipeline.io.remote_slides import look_up
 from pipeline.io.scratch import room_is_wanted, scratch_folder, stage, sweep
 from tests.io.remote_servers import WebServer, web_server
+from tests.processes import PATIENCE_S, start
 
 HOLDER = """
 import sys, time
@@ -49,14 +50,14 @@ def files_in(settings: InputSettings) -> list[str]:
 def holder(url: str, settings: InputSettings) -> subprocess.Popen[str]:
     """Another process that has a copy in hand."""
     command = [sys.executable, "-c", HOLDER, url, str(settings.scratch)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline().strip().endswith(".svs")
     return process
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    process.communicate("done\n", timeout=60)
+    process.communicate("done\n", timeout=PATIENCE_S)
     assert process.returncode == 0
 
 
@@ -79,7 +80,7 @@ def test_the_copy_of_a_killed_process_is_swept(web: WebServer, settings: InputSe
     sweep(settings)
     assert files_in(settings) == ["a.svs"]
     other.send_signal(signal.SIGKILL)
-    other.communicate(timeout=60)
+    other.communicate(timeout=PATIENCE_S)
     sweep(settings)
     assert files_in(settings) == []
     assert not list(scratch_folder(settings).glob("*.lock"))

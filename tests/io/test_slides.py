@@ -110,6 +110,18 @@ def test_a_truncated_tiff_is_refused_wherever_it_is_cut(
     refusal(path)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"II*\0" + (10**6).to_bytes(4, "little"), b"II+\0\x08\0\0\0" + (10**6).to_bytes(8, "little")],
+)
+def test_a_tiff_cut_before_its_tables_is_truncated_not_a_riddle(
+    tmp_path: Path, head: bytes
+) -> None:
+    path = tmp_path / "cut.svs"
+    path.write_bytes(head + bytes(900))
+    assert "truncated: its tables reach to byte 1,000,0" in refusal(path)
+
+
 def test_an_ome_tiff_cut_inside_its_sub_levels_is_refused(tmp_path: Path, vendor_tiff: Any) -> None:
     path = tmp_path / "cut.ome.tif"
     whole = vendor_tiff("ome")[0].read_bytes()

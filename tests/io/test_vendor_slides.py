@@ -343,11 +343,21 @@ def test_mirax_without_its_index_or_base_is_refused(
     assert written.facts["damage"]["file"] in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", ["missing", "truncated"])
-def test_lost_mirax_photos_fail_and_the_others_are_read(
-    mirax: Callable[..., Written], scene_pixels: Callable[..., Pixels], fault: str
+def test_a_mirax_slide_that_lacks_a_file_is_refused_naming_it(
+    mirax: Callable[..., Written],
 ) -> None:
-    written = mirax("--break", fault)
+    written = mirax("--break", "missing")
+    with pytest.raises(
+        UnreadableSlideError, match=r"^m\.mrxs: .* missing; copy it again$"
+    ) as caught:
+        open_slide(written.path)
+    assert written.facts["damage"]["file"] in str(caught.value)
+
+
+def test_lost_mirax_photos_fail_and_the_others_are_read(
+    mirax: Callable[..., Written], scene_pixels: Callable[..., Pixels]
+) -> None:
+    written = mirax("--break", "truncated")
     slide = open_slide(written.path)
     assert read_overview(slide, resolve_resolution(slide), mpp_um=8).unreadable == ()
     outcomes = []

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.processes import await_true, start
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -25,15 +26,15 @@ class CommandCluster:
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         self.file = folder / "scheduler.json"
         self._folder, self._flags = folder, flags
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[str]] = []
         protocol = "tls" if flags else "tcp"
         listen = ("--host", "127.0.0.1", "--port", "0", "--protocol", protocol)
         self.scheduler = self._start(
             "scheduler", *listen, "--scheduler-file", str(self.file), "--no-dashboard", *flags
         )
-        await_true(self.file.exists, within_s=60)
+        await_true(self.file.exists, of=self.scheduler)
 
-    def worker(self, *more: str, **environment: str) -> subprocess.Popen[bytes]:
+    def worker(self, *more: str, **environment: str) -> subprocess.Popen[str]:
         """Start one worker of one thread; it comes when it comes."""
         place = ("--scheduler-file", str(self.file), "--host", "127.0.0.1")
         scratch = ("--local-directory", str(self._folder), "--no-dashboard")
@@ -47,14 +48,13 @@ class CommandCluster:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def _start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
+    def _start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        process = start(
             [str(BIN / "dask"), *command],
             cwd=self._folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
         self._processes.append(process)
         return process
@@ -73,12 +73,3 @@ def command_cluster(
         yield cluster
     finally:
         cluster.close()
-
-
-def await_true(asked: object, *, within_s: float) -> None:
-    """Wait until a call gives something true."""
-    assert callable(asked)
-    ends = time.monotonic() + within_s
-    while not asked():
-        assert time.monotonic() < ends, f"not in {within_s} s"
-        time.sleep(0.1)

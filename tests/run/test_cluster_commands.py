@@ -12,7 +12,8 @@ from distributed import Client
 from pipeline.errors import ConfigError
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
-from tests.run.command_cluster import CommandCluster, await_true, command_cluster
+from tests.processes import PATIENCE_S, await_true
+from tests.run.command_cluster import CommandCluster, command_cluster
 from tests.run.conftest import Configure
 from tests.run.small_slides import result_bytes
 
@@ -24,7 +25,7 @@ def cluster(tmp_path: Path) -> Iterator[CommandCluster]:
 
 
 def at(cluster: CommandCluster, *pairs: str) -> tuple[str, ...]:
-    return (f"cluster.scheduler={cluster.file}", "cluster.worker_wait_s=60", *pairs)
+    return (f"cluster.scheduler={cluster.file}", f"cluster.worker_wait_s={PATIENCE_S:g}", *pairs)
 
 
 @pytest.mark.slow
@@ -32,7 +33,7 @@ def test_workers_that_join_leave_and_die_on_the_way_change_nothing(
     tmp_path: Path, slides: Path, configure: Configure, reference: Path, cluster: CommandCluster
 ) -> None:
     """One joins at the first region; later one gets SIGTERM, one is retired, one SIGKILL."""
-    joined: list[subprocess.Popen[bytes]] = []
+    joined: list[subprocess.Popen[str]] = []
     seen: list[int] = []
 
     def disturb(event: Event) -> None:
@@ -44,7 +45,7 @@ def test_workers_that_join_leave_and_die_on_the_way_change_nothing(
             with Client(str_address(cluster), set_as_default=False) as client:
                 present = len(client.nthreads())
                 joined.append(cluster.worker())
-                await_true(lambda: len(client.nthreads()) > present, within_s=60)
+                await_true(lambda: len(client.nthreads()) > present)
         elif event.done == 3 and event.slide_id.startswith("first"):
             joined[0].send_signal(signal.SIGTERM)
             joined.append(cluster.worker("--name", "to-retire"))
@@ -72,11 +73,11 @@ def test_a_worker_with_several_threads_or_another_view_of_the_disk_is_refused(
         Client(str_address(cluster), set_as_default=False) as client,
     ):
         cluster.worker("--preload", str(blind))
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=PATIENCE_S)
         with pytest.raises(ConfigError, match=r"worker tcp://\S+ on \S+ does not see the slide"):
             run_archive([slides], tmp_path / "out", configure(*at(cluster)))
         cluster.worker("--nthreads", "3")
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE_S)
         with pytest.raises(ConfigError, match=r"several tasks at once; use --nthreads 1"):
             run_archive([slides], tmp_path / "out", configure(*at(cluster)))
 
@@ -94,7 +95,7 @@ def test_a_late_worker_of_another_version_is_sent_away_and_the_run_goes_on(
         if event.kind == "region_done" and event.done == 1 and event.slide_id.startswith("first"):
             with Client(str_address(cluster), set_as_default=False) as client:
                 cluster.worker("--preload", str(other))
-                client.wait_for_workers(2, timeout=60)
+                client.wait_for_workers(2, timeout=PATIENCE_S)
         if event.kind == "notice":
             told.append(event.message)
 
@@ -108,7 +109,7 @@ def test_a_late_worker_of_another_version_is_sent_away_and_the_run_goes_on(
         Client(str_address(wrong), set_as_default=False) as client,
     ):
         wrong.worker("--preload", str(other))
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=PATIENCE_S)
         with pytest.raises(ConfigError, match=r"worker tcp\S+ has results_version 999 \(driver: "):
             run_archive([slides], tmp_path / "refused", configure(*at(wrong)))
 

@@ -22,6 +22,7 @@ from pipeline.run.clusters.slurm import (
     remove_keys,
     slurm_cluster,
 )
+from tests.processes import PATIENCE_S
 
 SLURM = (
     "cluster.kind=slurm",
@@ -124,12 +125,12 @@ def test_jobs_that_sbatch_starts_work_and_are_cancelled(
         warnings.simplefilter("ignore")  # a killed job leaves transports open
         with connect(chosen) as client:
             assert scheduler_of(client).startswith("tls://")
-            client.wait_for_workers(2, timeout=120)
+            client.wait_for_workers(2, timeout=PATIENCE_S)
             keys = list(tmp_path.glob(".dask-jobqueue*"))
             assert keys
             assert {key.stat().st_mode & 0o777 for key in keys} == {0o600}
             assert set(client.nthreads().values()) == {1}
-            assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+            assert client.submit(sum, [1, 2]).result(timeout=PATIENCE_S) == 3
         gc.collect()  # here, or a later test is blamed for them
     assert not list(tmp_path.glob(".dask-jobqueue*"))
     assert len((tmp_path / "cancelled").read_text().split()) == 2

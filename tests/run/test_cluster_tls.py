@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.address import scheduler_address
 from pipeline.run.clusters.tls import security
+from tests.processes import PATIENCE_S
 from tests.run.command_cluster import command_cluster
 
 
@@ -38,9 +39,9 @@ def test_a_tls_cluster_takes_its_own_clients_and_refuses_those_of_another_author
         address = scheduler_address(str(cluster.file))
         assert address.startswith("tls://127.0.0.1:")
         with connect(ClusterSettings(scheduler=address, **ours)) as client:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=PATIENCE_S)
             assert all(name.startswith("tls://") for name in client.nthreads())
-            assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+            assert client.submit(sum, [1, 2]).result(timeout=PATIENCE_S) == 3
         with (
             pytest.raises(ConfigError, match=r"TLS was refused \(.+\); certificate") as caught,
             connect(ClusterSettings(scheduler=address, **others)),

@@ -1,5 +1,6 @@
 """A known failure is neither tried nor told again until something changes that may mend it."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,8 +8,12 @@ import pytest
 
 from pipeline.run.archive import run_archive
 from pipeline.run.events import RunSummary
+from pipeline.run.preflight.survey import survey
+from pipeline.run.standing_batch import batch_standing
+from pipeline.run.verifying import verify_archive
 from tests.run.conftest import Configure
-from tests.run.small_slides import spoil_tile, stained_tissue, write_slide
+from tests.run.score_batches import box
+from tests.run.small_slides import result_bytes, spoil_tile, stained_tissue, write_slide
 from tests.run.tiny_network import save_tiny_network
 
 SIZE = {"width": 1300, "height": 1100}
@@ -29,8 +34,17 @@ class Night:
         summary = self.run(*pairs, retry_failed=retry_failed)
         return summary.records[0].outcome, summary.exit_code
 
+    def foreseen(self, *pairs: str) -> str:
+        config = self.configure(self.scheduler, *pairs)
+        seen = survey([self.slide], config, out=self.out, trial=False)
+        return seen.slides[0].verdict
+
+    def verified(self) -> bool:
+        return verify_archive(self.out, on_slide=lambda *_: None).holds
+
 
 NEW, KNOWN, SCORED = ("failed", 1), ("failed_before", 0), ("scored", 0)
+DONE = ("already_done", 0)
 
 
 @pytest.fixture
@@ -103,3 +117,39 @@ def test_a_damaged_score_of_a_finished_slide_is_made_again(night: Night) -> None
     score = next(night.out.glob("slides/*/score.json"))
     score.write_bytes(b"x" * score.stat().st_size)
     assert night.ends() == SCORED
+
+
+def test_a_result_that_cannot_be_scored_again_stands_and_is_known_until_it_can(
+    night: Night, tmp_path: Path
+) -> None:
+    write_slide(night.slide, stained_tissue(5, **SIZE))
+    assert night.ends() == SCORED
+    before = result_bytes(night.out)
+    region = tmp_path / "regions" / "silent.geojson"
+    region.parent.mkdir()
+    region.write_text("{")
+    asked = f'roi.folder="{region.parent}"'
+    assert night.foreseen(asked) == "will fail"
+    assert [night.ends(asked), night.ends(asked)] == [NEW, KNOWN]
+    assert night.foreseen(asked) == "known failure"
+    assert batch_standing(night.out).counts() == {"refused": 1}
+    assert before.items() <= result_bytes(night.out).items()
+    assert "ok" in (night.out / "slides.csv").read_text()
+    assert night.verified()
+    assert night.ends(asked, retry_failed=True) == NEW
+    assert night.ends() == DONE
+    assert night.ends(asked) == NEW  # whoever left it out and asks again wants to know
+    region.write_text(json.dumps(box(200, 200, 1100, 900)))
+    assert [night.ends(asked), night.ends(asked)] == [SCORED, DONE]
+    assert not list(night.out.glob("slides/*/refused.json"))
+
+
+def test_a_result_that_is_too_damaged_for_a_new_limit_stands_and_is_known(night: Night) -> None:
+    spoil_tile(write_slide(night.slide, stained_tissue(3, **SIZE)), 8)
+    lax, strict = "slides.max_unreadable_pct=60", "slides.max_unreadable_pct=0.1"
+    assert night.ends(lax) == SCORED
+    before = result_bytes(night.out)
+    assert night.foreseen(strict) == "will fail"
+    assert [night.ends(strict), night.ends(strict)] == [NEW, KNOWN]
+    assert before.items() <= result_bytes(night.out).items()
+    assert night.ends(lax) == DONE

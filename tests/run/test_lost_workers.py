@@ -2,13 +2,20 @@
 
 import os
 import signal
-import time
+from pathlib import Path
 
 import dask
+import pytest
 from distributed import Client
 
 from pipeline.config import ClusterSettings
+from pipeline.errors import InterruptedRunError
+from pipeline.run.archive import run_archive
 from pipeline.run.clusters import connect
+from pipeline.run.events import Event
+from tests.processes import await_true
+from tests.run.conftest import Configure
+from tests.run.small_slides import result_bytes, worker_processes
 
 
 def test_a_worker_is_not_given_up_while_its_replacement_starts() -> None:
@@ -19,14 +26,55 @@ def test_a_worker_is_not_given_up_while_its_replacement_starts() -> None:
     ):
         (before,) = processes(client)
         os.kill(before, signal.SIGKILL)
-        ends = time.monotonic() + 60
-        after: set[int] = set()
-        while not after and time.monotonic() < ends:
-            time.sleep(0.1)
-            after = processes(client) - {before}
-        assert len(after) == 1
+        await_true(lambda: processes(client) - {before})
+        assert len(processes(client)) == 1
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """While this file is there, a worker process ends as it starts."""
+    return tmp_path / "broken"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, broken: Path, configure: Configure) -> tuple[str, ...]:
+    preload = tmp_path / "starts.py"
+    preload.write_text(f"import os\nif os.path.exists({str(broken)!r}):\n    os._exit(3)\n")
+    return (f'cluster.preload=["{preload}"]', "cluster.worker_wait_s=2")
+
+
+def test_workers_that_do_not_start_are_told_in_a_line_and_cost_nothing(
+    tmp_path: Path, slides: Path, configure: Configure, broken: Path, machine: tuple[str, ...]
+) -> None:
+    broken.touch()
+    with pytest.raises(InterruptedRunError, match=r"no worker process starts .* `ki67 doctor`"):
+        run_archive([slides], tmp_path / "out", configure(*machine))
+    assert not list((tmp_path / "out").glob("slides/*/score.json"))
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_be_replaced_end_the_run_and_it_goes_on_later(
+    tmp_path: Path,
+    slides: Path,
+    configure: Configure,
+    reference: Path,
+    broken: Path,
+    machine: tuple[str, ...],
+) -> None:
+    def break_down(event: Event) -> None:
+        if event.kind == "region_done" and not broken.exists():
+            broken.touch()
+            for pid in worker_processes():
+                os.kill(pid, signal.SIGKILL)
+
+    config = configure(*machine, "prediction.region_tiles=1")
+    with pytest.raises(InterruptedRunError, match="no worker for 2 s; no worker process starts"):
+        run_archive([slides], tmp_path / "out", config, on_event=break_down)
+    broken.unlink()
+    assert run_archive([slides], tmp_path / "out", config).exit_code == 0
+    assert result_bytes(tmp_path / "out") == result_bytes(reference)
 
 
 def processes(client: Client) -> set[int]:
-    """Process ids of the workers that are there."""
-    return set(client.run(os.getpid).values())
+    """Process ids of the workers that are there; one that is just dying gives no answer."""
+    return set(client.run(os.getpid, on_error="ignore").values())

@@ -131,8 +131,9 @@ def command(flags: list[str], *words: str | Path) -> Any:
 
 @pytest.fixture
 def flags(tiny_model: Path, scheduler: str) -> list[str]:
-    settings = ["prediction.tile_core_px=128", "tissue.margin_um=20", "cluster.dashboard=false"]
-    words = [word for pair in (*settings, scheduler) for word in ("--set", pair)]
+    settings = ("prediction.tile_core_px=128", "tissue.margin_um=20", "inputs.settle_s=0")
+    pairs = (*settings, "cluster.dashboard=false", scheduler)
+    words = [word for pair in pairs for word in ("--set", pair)]
     return ["--model", str(tiny_model), *words]
 
 

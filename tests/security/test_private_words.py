@@ -23,6 +23,8 @@ from tests.io.conftest import writer
 from tests.run.small_slides import stained_tissue
 from tests.run.tiny_network import save_tiny_network
 
+pytestmark = pytest.mark.slow
+
 MAGENTA = (255, 0, 255)
 NAMED = "ZZ-Jane-Doe-1955"
 PAGES = ("/", "/status", "/info/main/workers.html", "/json/counts.json", "/metrics", "/slides")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from tests.run.small_slides import stained_tissue, write_slide
 from tests.run.tiny_network import save_tiny_network
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,6 +73,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [score]
         min_cells = 10
 
+        [inputs]
+        settle_s = 0
+
         [cluster]
         workers = 1
         dashboard = false
@@ -93,16 +99,26 @@ def test_single_slide_prints_the_index_and_what_was_counted(
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.fixture(scope="module")
+def night(
+    tmp_path_factory: pytest.TempPathFactory, archive: Path, settings: Path
+) -> tuple[Path, str]:
+    """Output folder of a night, and what was told of it."""
+    out = tmp_path_factory.mktemp("night") / "first"
+    done = recipe("nightly_archive.py", archive, "--out", out, "--config", settings)
+    assert done.returncode == 0, done.stderr
+    return out, done.stderr
+
+
 def test_nightly_archive_scores_once_and_then_leaves_the_slide_alone(
-    tmp_path: Path, archive: Path, settings: Path
+    archive: Path, settings: Path, night: tuple[Path, str]
 ) -> None:
-    words = (archive, "--out", tmp_path, "--config", settings)
-    first = recipe("nightly_archive.py", *words)
-    assert first.returncode == 0, first.stderr
-    assert "1/1 2026/case.tif: ok" in first.stderr
-    cells = next(tmp_path.glob("slides/*/cells.parquet"))
+    out, told = night
+    assert "1/1 2026/case.tif: ok" in told
+    cells = next(out.glob("slides/*/cells.parquet"))
     written = cells.stat().st_mtime_ns
-    assert recipe("nightly_archive.py", *words).returncode == 0
+    again = recipe("nightly_archive.py", archive, "--out", out, "--config", settings)
+    assert again.returncode == 0, again.stderr
     assert cells.stat().st_mtime_ns == written
 
 
@@ -114,13 +130,11 @@ def test_nightly_archive_tells_a_wrong_setting_in_one_line(tmp_path: Path, archi
 
 
 def test_cohort_report_joins_the_slides_of_several_runs(
-    tmp_path: Path, archive: Path, settings: Path
+    tmp_path: Path, night: tuple[Path, str]
 ) -> None:
-    for name in ("first", "second"):
-        done = recipe("nightly_archive.py", archive, "--out", tmp_path / name, "--config", settings)
-        assert done.returncode == 0, done.stderr
+    folders = [shutil.copytree(night[0], tmp_path / name) for name in ("first", "second")]
     table = tmp_path / "cohort.csv"
-    joined = recipe("cohort_report.py", tmp_path / "first", tmp_path / "second", "--table", table)
+    joined = recipe("cohort_report.py", *folders, "--table", table)
     assert joined.returncode == 0, joined.stderr
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert [row["folder"] for row in rows] == ["first", "second"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_config
+from tests.processes import ended, start
 from tests.workflows.operations import WORKFLOWS, Installation, install, read_environment
 from tests.workflows.operations import surroundings as environment_of
 
@@ -32,11 +33,10 @@ def started(script: Path, installed: Installation, **more: str) -> subprocess.Po
     environment = environment_of(
         KI67_ENV=str(installed.environment), KI67_WORKFLOWS=str(WORKFLOWS), **more
     )
-    return subprocess.Popen(
+    return start(
         [shell, str(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         env=environment,
         cwd=installed.folder,
     )
@@ -70,9 +70,7 @@ def test_the_environment_file_means_the_same_to_a_shell_and_to_systemd(tmp_path:
 
 @pytest.mark.slow
 def test_cron_has_nothing_to_mail_after_a_good_night(installed: Installation) -> None:
-    night = started(WORKFLOWS / "cron" / "nightly.sh", installed)
-    told, _ = night.communicate(timeout=600)
-    assert (night.returncode, told) == (0, "")
+    assert ended(started(WORKFLOWS / "cron" / "nightly.sh", installed)) == (0, "")
     log = (installed.folder / "nightly.log").read_text()
     assert "case.tif: ok" in log
     assert (installed.out / "slides.csv").stat().st_mode & 0o077 == 0
@@ -81,9 +79,8 @@ def test_cron_has_nothing_to_mail_after_a_good_night(installed: Installation) ->
 @pytest.mark.slow
 def test_cron_mails_the_end_of_the_log_when_a_slide_failed(installed: Installation) -> None:
     (installed.folder / "slides" / "case.tif").write_bytes(b"II*\x00 no slide")
-    night = started(WORKFLOWS / "cron" / "nightly.sh", installed)
-    told, _ = night.communicate(timeout=600)
-    assert night.returncode == 1
+    code, told = ended(started(WORKFLOWS / "cron" / "nightly.sh", installed))
+    assert code == 1
     assert "ended with code 1" in told
     assert "case.tif: failed" in told
 
@@ -113,8 +110,8 @@ def test_the_log_that_is_rotated_is_the_one_that_is_written() -> None:
 @pytest.mark.slow
 def test_the_sbatch_script_runs_as_it_stands(installed: Installation) -> None:
     night = started(WORKFLOWS / "slurm" / "nightly.sbatch", installed, SLURM_JOB_ID="17")
-    told, _ = night.communicate(timeout=600)
-    assert night.returncode == 0, told
+    code, told = ended(night)
+    assert code == 0, told
     assert "case.tif: ok" in told
 
 
@@ -142,12 +139,11 @@ def test_a_job_whose_time_is_up_is_queued_again_and_a_cancelled_one_is_not(
     assert night.stdout.readline()  # the run has begun
     time.sleep(0.5)
     night.send_signal(number)
-    told, _ = night.communicate(timeout=600)
-    assert night.returncode == 75, told
+    code, told = ended(night)
+    assert code == 75, told
     assert (asked.read_text().splitlines() if asked.exists() else []) == requeued
     again = started(WORKFLOWS / "slurm" / "nightly.sbatch", installed, SLURM_JOB_ID="17")
-    again.communicate(timeout=600)
-    assert again.returncode == 0
+    assert ended(again)[0] == 0
 
 
 def test_every_settings_file_of_the_operations_is_legal() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import await_true, ended, start
 from tests.workflows.operations import ROOT, WORKFLOWS, Installation, install, read_environment
 from tests.workflows.operations import surroundings as environment_of
 
@@ -129,15 +130,11 @@ def test_the_nightly_unit_scores_and_then_finds_nothing_to_do(installed: Install
 def test_the_watch_unit_ends_with_0_when_it_is_stopped_at_rest(tmp_path: Path) -> None:
     installed = install(tmp_path / "with blank")
     words = command("ki67-run-watch.service", installed)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment_of()) as watch:
-        ends = time.monotonic() + 600
-        # the report is written last: then the watch rests
-        while not (installed.out / "report.html").exists():
-            assert watch.poll() is None, "the watch ended by itself"
-            assert time.monotonic() < ends
-            time.sleep(0.2)
-        time.sleep(2.0)
-        watch.send_signal(signal.SIGTERM)
-        _, told = watch.communicate(timeout=600)
+    watch = start(words, stderr=subprocess.PIPE, env=environment_of())
+    # the report is written last: then the watch rests
+    await_true(lambda: (installed.out / "report.html").exists(), of=watch)
+    time.sleep(2.0)
+    watch.send_signal(signal.SIGTERM)
+    code, told = ended(watch)
     assert "case.tif: ok" in told
-    assert watch.returncode == 0, told
+    assert code == 0, told

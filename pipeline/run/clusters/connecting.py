@@ -7,6 +7,7 @@ from distributed import Client
 
 from pipeline.config import ClusterSettings
 from pipeline.run.clusters.address import remote_client
+from pipeline.run.clusters.clock import keep_steady_time
 from pipeline.run.clusters.environment import quiet
 from pipeline.run.clusters.factory import factory_client
 from pipeline.run.clusters.kubernetes import kubernetes_client
@@ -30,6 +31,7 @@ def connect(settings: ClusterSettings, *, device: str = "cpu") -> Iterator[Clien
         The cluster does not answer, is reached over a network without TLS, needs a library that
         is not installed, or refuses a setting.
     """
+    keep_steady_time()
     with quiet(), _client(settings, device) as client:
         yield client
 

@@ -22,6 +22,8 @@ MEMORY_RULES: dict[str, Any] = {
 }
 DASK_SETTINGS: dict[str, Any] = {
     **MEMORY_RULES,
+    # an event loop that looks at itself fifty times a second takes a few percent of a core
+    "distributed.admin.tick.interval": "500ms",
     "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
 }
 # Read once when a worker process starts; torch's own threads are set by the predictor.

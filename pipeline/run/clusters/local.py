@@ -12,6 +12,8 @@ from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
 from pipeline.config import ClusterSettings
+from pipeline.errors import InterruptedRunError
+from pipeline.run.clusters import clock
 from pipeline.run.clusters.devices import find_devices
 from pipeline.run.clusters.environment import (
     CONNECT_S,
@@ -22,11 +24,18 @@ from pipeline.run.clusters.environment import (
     environment_kept,
 )
 from pipeline.run.clusters.pool import CPU, GPU
+from pipeline.run.travelling import first_line
 
 WORKER_BYTES = 3 * 2**29
 """Memory a worker needs for torch, one region of pixels and its heatmap: 1.5 GiB."""
 
 LOOPBACK_HOST = "127.0.0.1"
+
+
+NOT_STARTED = (
+    "no worker process starts on this machine; see `ki67 doctor` for memory, disk and packages, "
+    "then run again"
+)
 
 
 @contextlib.contextmanager
@@ -37,23 +46,28 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
     ------
     ConfigError
         There is no such device.
+    InterruptedRunError
+        A worker process does not start: no memory, no room for its files, a broken package.
     """
     dask_settings = DASK_SETTINGS | {
         "distributed.scheduler.allowed-failures": settings.allowed_failures,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        "distributed.worker.preload": list(settings.preload),
+        "distributed.worker.preload": [clock.__name__, *settings.preload],
         # after 15 s dask gives up a worker whose replacement is still starting: on a busy machine
         # a pool lost its workers one by one
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
     if not settings.dashboard:
-        dask_settings |= SILENT_PAGES
+        dask_settings |= SILENT_PAGES | {"distributed.worker.profile.enabled": False}
     # asked before a worker starts: a device that is missing is a matter of settings
     devices = _devices(settings) if device == "cuda" else []
     with dask.config.set(dask_settings), environment_kept(), warnings.catch_warnings():
         # another run may take the dashboard's port first; this one prints where its own is
         warnings.filterwarnings("ignore", message="Port \\d+ is already in use")
-        cluster = _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
+        try:
+            cluster = _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
+        except (OSError, RuntimeError) as error:
+            raise InterruptedRunError(f"{NOT_STARTED} ({_root(error)})") from error
         with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
             yield client
 
@@ -72,6 +86,13 @@ def local_workers(settings: ClusterSettings) -> int:
         return settings.workers
     most = len(os.sched_getaffinity(0)) // settings.threads
     return max(1, min(most, int(MEMORY_LIMIT // WORKER_BYTES)))
+
+
+def _root(error: BaseException) -> str:
+    """The first of the errors that led to this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def _devices(settings: ClusterSettings) -> list[str]:

@@ -13,7 +13,7 @@ from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
 from pipeline.io.results import SCORE_NAME, read_score
 from pipeline.model.card import load_card
-from pipeline.run.basis import BASIS_NAME, read_model
+from pipeline.run.basis import BASIS_NAME, read_basis, read_model
 from pipeline.run.earlier import Earlier, read_earlier, why
 from pipeline.run.job import SlideJob, prediction_key, score_key
 from pipeline.run.places import place_of
@@ -29,10 +29,11 @@ from pipeline.run.plan import (
 )
 from pipeline.run.preflight.outlook import Outlook, Verdict
 from pipeline.run.prepare import content_of, lay_out
+from pipeline.run.refused import known_refusal
 from pipeline.run.region_file import holds
-from pipeline.run.region_of_interest import load_roi, score_files
+from pipeline.run.region_of_interest import load_roi, marked_files
 from pipeline.run.rescore import Standing, standing
-from pipeline.run.scoring import refuse_damage
+from pipeline.run.scoring import check_unreadable, refuse_damage
 
 
 def look(job: SlideJob, read_all: bool = False) -> Outlook:
@@ -88,11 +89,15 @@ def _with_file(seen: Outlook, job: SlideJob) -> Outlook:
 
 def _foreseen(seen: Outlook, job: SlideJob, read_all: bool) -> Outlook:
     card = load_card(Path(job.model_folder))
-    found, files = content_of(job), score_files(job)
+    found, (files, refusal) = content_of(job), marked_files(job)
     key, score = prediction_key(job, card, found.fingerprint), score_key(job, card, files)
     members = found.as_json()
+    if reason := known_refusal(job, key | score):
+        return _nothing_left(replace(seen, verdict="known failure", reason=reason))
     if (stands := standing(job, key, score, members)) is not None:
         return _standing(seen, job, stands)
+    if refusal is not None:
+        raise refusal
     work = work_folder(job.folder)
     begun = read_work(work)
     goes_on = begun is not None and begun.key == key
@@ -123,9 +128,13 @@ def _standing(seen: Outlook, job: SlideJob, stands: Standing) -> Outlook:
     seen = replace(seen, verdict=verdict, reason=stands.reason)
     try:
         _, _, plan = read_model(job.folder)
+        basis = read_basis(job.folder) if stands.state == "score" else None
         tiles = read_tissue_tiles(job.folder / BASIS_NAME)
     except (OutputError, OSError):
         return _nothing_left(seen)
+    if basis is not None:
+        check_unreadable(job, basis)
+        load_roi(job, basis.plan)
     lattice = TileLattice(plan.frame.width, plan.frame.height, plan.core_px, plan.halo_px)
     grid = RegionGrid(lattice, job.config.prediction.region_tiles)
     plan = replace(plan, regions=_regions_with(grid, tiles))

@@ -48,13 +48,14 @@ def try_tiles(job: SlideJob, workers: int) -> Costs:
     finally:
         shutil.rmtree(private, ignore_errors=True)
     timed = seconds[1:] or seconds
+    tried = f"{len(tiles)} tile{'' if len(tiles) == 1 else 's'}"
     return Costs(
         statistics.fmean(timed),
         end_s,
         tile_bytes,
         slide_bytes,
         workers,
-        f"a trial of {len(tiles)} tiles of {Path(job.name).name} on this machine",
+        f"a trial of {tried} of {Path(job.name).name} on this machine",
     )
 
 
