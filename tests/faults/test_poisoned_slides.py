@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 POISON = Path(__file__).with_name("poison.py")
 TIMEOUT_S = 40
-"""Far above what a good slide's first task takes; 15 were too few for a worker that got a fifth of a
-core and compiled what it imports for the first time."""
+"""Far above what a good slide's first task takes; 15 were too few for a worker that got a fifth of
+a core and compiled what it imports for the first time."""
 
 WORKER_BYTES = 2**30
 
