@@ -60,7 +60,9 @@ class PredictionSettings(Section):
     region_tiles: int = Field(2, gt=0, description="tiles per region side; changes no result")
     threshold: float | None = Field(None, gt=0, description="None: the model card's")
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
-    engine: Literal["torch"] = "torch"
+    engine: Literal["auto", "torch", "onnxruntime"] = Field(
+        "auto", description="auto: torch; onnxruntime where the model is an ONNX file"
+    )
 
     @model_validator(mode="after")
     def _tiles_keep_the_networks_phase(self) -> Self:

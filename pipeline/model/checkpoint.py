@@ -18,6 +18,7 @@ from pipeline.model.card import CARD_NAME, ModelCard, load_card
 from pipeline.model.registry import HeatmapNetwork, build_network
 
 WEIGHTS_NAME = "weights.safetensors"
+NETWORK_NAME = "network.onnx"
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
 
 
@@ -65,13 +66,12 @@ def load_checkpoint(folder: Path) -> tuple[HeatmapNetwork, ModelCard]:
     """
     refuse_pickle(folder)
     card = load_card(folder)
-    payload = _read_weights(folder / WEIGHTS_NAME)
-    found = hashlib.sha256(payload).hexdigest()
-    if found != card.weights_sha256:
+    if card.spec is None:
         raise ModelError(
-            f"{folder / WEIGHTS_NAME}: sha256 {found[:12]} is not the card's "
-            f"{(card.weights_sha256 or 'nothing')[:12]}; fetch the model again"
+            f"{folder}: an ONNX network; torch takes one of a named architecture (ki67 models "
+            "--sizes) with its weights"
         )
+    payload = read_signed(folder, card)
     try:
         tensors = parse_tensors(payload)
     except SafetensorError as error:
@@ -84,11 +84,30 @@ def load_checkpoint(folder: Path) -> tuple[HeatmapNetwork, ModelCard]:
     return network.eval(), card
 
 
+def read_signed(folder: Path, card: ModelCard) -> bytes:
+    """Read the file that holds the network, and hold it against the card's checksum.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, or is not the one the card vouches for.
+    """
+    path = folder / (WEIGHTS_NAME if card.spec is not None else NETWORK_NAME)
+    payload = _read_weights(path)
+    found = hashlib.sha256(payload).hexdigest()
+    if found != card.weights_sha256:
+        raise ModelError(
+            f"{path}: sha256 {found[:12]} is not the card's "
+            f"{(card.weights_sha256 or 'nothing')[:12]}; fetch the model again"
+        )
+    return payload
+
+
 def refuse_pickle(path: Path) -> None:
     """Raise ModelError if ``path`` is a pickle, or a folder that holds only one."""
     pickles = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
     pickles = [entry for entry in pickles if entry.suffix.lower() in PICKLE_SUFFIXES]
-    if pickles and not (path / WEIGHTS_NAME).exists():
+    if pickles and not any((path / name).exists() for name in (WEIGHTS_NAME, NETWORK_NAME)):
         raise ModelError(
             f"{pickles[0]}: pickled weights can run code and are refused; "
             f"use a folder with {WEIGHTS_NAME} and {CARD_NAME}"

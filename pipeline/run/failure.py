@@ -58,7 +58,7 @@ def provenance(
         weights_sha256=job.weights_sha256,
         config_sha256=_settings_digest(job.config),
         threshold=CellRule.of(job.config, card).threshold,
-        engine=job.config.prediction.engine,
+        engine=card.engine(job.config.prediction.engine),
         device=job.config.prediction.device,
         dtype="float32",
         started=started,

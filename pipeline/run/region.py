@@ -31,9 +31,6 @@ from pipeline.run.plan import (
 from pipeline.run.region_file import RegionResult, holds, write_region
 from pipeline.run.stages import StageClock
 
-TILES_PER_CALL = 16
-"""Tiles handed to the predictor at once: its batch on a device, one by one on a CPU."""
-
 Pixels = NDArray[np.uint8]
 
 
@@ -174,18 +171,20 @@ def _predict(
     """``(C, height, width)`` float32 of the region's cores; 0 where nothing was predicted."""
     shape = (len(predictor.card.channels), region.box.height, region.box.width)
     heatmap = np.zeros(shape, np.float32)
-    for start in range(0, len(tiles), TILES_PER_CALL):
-        some = slice(start, start + TILES_PER_CALL)
-        try:
-            predicted = predictor.predict(np.stack(pixels[some]))
-        except ModelError as error:
-            raise SlideError(f"region {region.index}: {error}") from error
-        for tile, values, seen in zip(tiles[some], predicted, pixels[some], strict=True):
-            rows, cols = _place(tile.core, tile.source)
-            if fault := fault_of(values[:, rows, cols], seen[rows, cols], floor=floor):
+    if not tiles:
+        return heatmap
+    margin = tiles[0].core.x0 - tiles[0].source.x0
+    predicted = predictor.heatmaps(pixels, margin=margin)
+    try:
+        for tile, seen, whole in zip(tiles, pixels, predicted, strict=True):
+            # beyond the plane a tile has context and no core
+            values = whole[:, : tile.core.height, : tile.core.width]
+            if fault := fault_of(values, seen[_place(tile.core, tile.source)], floor=floor):
                 raise SlideError(f"region {region.index}: {predictor.card.name}: {fault}")
-            target_rows, target_cols = _place(tile.core, region.box)
-            heatmap[:, target_rows, target_cols] = values[:, rows, cols]
+            rows, cols = _place(tile.core, region.box)
+            heatmap[:, rows, cols] = values
+    except ModelError as error:
+        raise SlideError(f"region {region.index}: {error}") from error
     return heatmap
 
 
