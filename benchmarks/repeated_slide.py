@@ -1,4 +1,4 @@
-"""A synthetic slide of any size in seconds: one rendered block of tissue, its encoded tiles repeated.
+"""A synthetic slide of any size in seconds: encoded tiles of one block, repeated.
 
 Level 0 is put together from JPEG tiles that were encoded once, so 60,000 pixels a side cost no more
 than writing the file; readers decode every one of them. The outline of the tissue follows tiles.

@@ -47,6 +47,4 @@ def require_engine(engine: EngineName) -> None:
         It is missing; the message says what installs it.
     """
     if find_spec(engine) is None:
-        raise ModelError(
-            f"engine={engine} is not installed; pip install 'ki67-pipeline[{engine}]'"
-        )
+        raise ModelError(f"engine={engine} is not installed; pip install 'ki67-pipeline[{engine}]'")

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.model.card import ModelCard, load_card
-from pipeline.model.checkpoint import NETWORK_NAME, load_checkpoint, read_signed
 from pipeline.model.engine import ENGINES, Engine, Heatmap, Pixels
 from pipeline.model.onnx_engine import OnnxEngine
+from pipeline.model.signed import NETWORK_NAME, read_signed
 from pipeline.model.spec import TOTAL_STRIDE
-from pipeline.model.torch_engine import TorchCpuEngine, TorchCudaEngine, torch_device
 
 KEPT = 2
 """Networks a process keeps: a run needs one, a comparison of many must not hold them all."""
@@ -131,18 +130,19 @@ class Predictor:
 def _loaded(spec: PredictorSpec) -> tuple[ModelCard, Engine]:
     folder = Path(spec.model_folder)
     card = load_card(folder)
-    engine = card.engine(spec.engine)
-    if engine == "onnxruntime":
-        payload, path = read_signed(folder, card), folder / NETWORK_NAME
-        channels = len(card.channels)
-        return card, OnnxEngine(
-            path, payload, channels=channels, device=spec.device, threads=spec.threads
-        )
-    device = torch_device(spec.device)
-    network, card = load_checkpoint(folder)
-    if device.type == "cuda":
-        return card, TorchCudaEngine(network, device, dtype="float32")
-    return card, TorchCpuEngine(network, threads=spec.threads)
+    if card.engine(spec.engine) == "torch":
+        # here: torch takes seconds and 200 MB, which other engines do without
+        from pipeline.model.torch_engine import load_torch_engine
+
+        return load_torch_engine(folder, device=spec.device, threads=spec.threads)
+    engine = OnnxEngine(
+        folder / NETWORK_NAME,
+        read_signed(folder, card),
+        channels=len(card.channels),
+        device=spec.device,
+        threads=spec.threads,
+    )
+    return card, engine
 
 
 def _checked(tile: Pixels) -> Pixels:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ModelError
-from pipeline.model.engine import Heatmap, Pixels
+from pipeline.model.card import ModelCard
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.engine import Engine, Heatmap, Pixels
 from pipeline.model.fold import fold_network
 from pipeline.model.registry import HeatmapNetwork
 
@@ -19,6 +22,21 @@ CUDA_BATCH_PX = 16 << 20
 
 DType = Literal["float32", "float16", "bfloat16"]
 _REDUCED = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load_torch_engine(folder: Path, *, device: str, threads: int) -> tuple[ModelCard, Engine]:
+    """Read a checkpoint and make it ready to run on a device.
+
+    Raises
+    ------
+    ModelError
+        It cannot be used, or there is no such device.
+    """
+    place = torch_device(device)
+    network, card = load_checkpoint(folder)
+    if place.type == "cuda":
+        return card, TorchCudaEngine(network, place, dtype="float32")
+    return card, TorchCpuEngine(network, threads=threads)
 
 
 def torch_device(name: str) -> torch.device:
@@ -91,7 +109,8 @@ class TorchCudaEngine:
             yield batch
 
     def _size(self, tile: Pixels) -> int:
-        return max(1, self._batch_px // (tile.shape[0] * tile.shape[1]))
+        height, width, _ = tile.shape
+        return max(1, self._batch_px // (height * width))
 
     def _launch(self, batch: list[Pixels], margin: int) -> tuple[Tensor, torch.cuda.Event]:
         """Start one batch; out of memory, with smaller batches for good."""
@@ -122,7 +141,7 @@ class TorchCudaEngine:
             heatmaps = _cropped(self._network(pixels)[: len(batch)], margin).float()
             back = torch.empty(heatmaps.shape, dtype=torch.float32, pin_memory=True)
             back.copy_(heatmaps, non_blocking=True)
-        ended = torch.cuda.Event()
+        ended = torch.cuda.Event()  # type: ignore[no-untyped-call]
         ended.record(torch.cuda.current_stream(self._device))
         return back, ended
 
