@@ -110,7 +110,7 @@ class TorchCudaEngine:
 
     def _size(self, tile: Pixels) -> int:
         height, width, _ = tile.shape
-        return max(1, self._batch_px // (height * width))
+        return max(1, self._batch_px // int(height * width))
 
     def _launch(self, batch: list[Pixels], margin: int) -> tuple[Tensor, torch.cuda.Event]:
         """Start one batch; out of memory, with smaller batches for good."""

@@ -56,7 +56,7 @@ def measure_tile(
     Parameters
     ----------
     rgb
-        ``(S, S, 3)`` uint8, S a multiple of ``bin_px``.
+        ``(H, W, 3)`` uint8, multiples of ``bin_px``.
     bin_px
         Side of a bin, a multiple of 16.
     mpp_um
@@ -66,7 +66,7 @@ def measure_tile(
 
     Returns
     -------
-    float32 ``(len(MEASURES), S / bin_px, S / bin_px)``:
+    float32 ``(len(MEASURES), H / bin_px, W / bin_px)``:
 
     - tissue: share of pixels denser than glass
     - sharpness: energy of structures of 2 um over that of 4 um, of log green; 0.26 when blurred
@@ -81,9 +81,8 @@ def measure_tile(
     - dark: share of pixels in dark structures larger than nuclei
     - classical_positive, classical_negative: nuclei of the classical detector
     """
-    side = len(rgb)
-    if rgb.shape != (side, side, 3) or side % bin_px or bin_px % 16:
-        raise ValueError(f"tile {rgb.shape} is not square or not whole bins of {bin_px} px")
+    if rgb.ndim != 3 or rgb.shape[0] % bin_px or rgb.shape[1] % bin_px or bin_px % 16:
+        raise ValueError(f"tile {rgb.shape} is not of whole bins of {bin_px} px")
     found: dict[str, F32] = {}
     found["sharpness"], found["detail"] = _focus(rgb[:, :, 1], bin_px, mpp_um)
     step = reduction(mpp_um)
