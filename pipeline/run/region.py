@@ -13,7 +13,7 @@ from pipeline.core.qc.measures import MEASURES, measure_tile
 from pipeline.core.qc.overview import Glass
 from pipeline.core.seams import border_strips, settle_region
 from pipeline.core.soundness import fault_of
-from pipeline.core.tiling import Region
+from pipeline.core.tiling import Box, Region
 from pipeline.errors import ModelError, SlideError
 from pipeline.io.heatmap import write_block
 from pipeline.io.open_slides import opened
@@ -73,10 +73,13 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     predictor = _predictor(job)
     with clock.stage("forward"):
         heatmap = _predict(predictor, plan, region, read.parts)
+        lost = [plan.grid.lattice.squares.tile(*at).core for at in read.unreadable.tolist()]
+        for square in lost:  # between others it was predicted, from white
+            heatmap[(slice(None), *place(square, region.box))] = 0
     with clock.stage("settle"):
         peaks = _settle(plan, region, heatmap)
     with clock.stage("measure"):
-        measures = _measure(plan, region, read.parts, read_look(work).glass)
+        measures = _measure(plan, region, read.parts, lost, read_look(work).glass)
     with clock.stage("write"):
         # before the mark: a region that counts as done has its heatmap
         write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
@@ -140,21 +143,28 @@ def _predict(
 
 
 def _measure(
-    plan: Plan, region: Region, parts: Sequence[Part], glass: Glass
+    plan: Plan, region: Region, parts: Sequence[Part], lost: Sequence[Box], glass: Glass
 ) -> NDArray[np.float32]:
-    """``(measures, bins, bins)`` float32 of the region, NaN outside its parts.
+    """``(measures, bins, bins)`` float32 of the region, NaN outside its parts and in lost squares.
 
     Of the cores alone: a bin has the same measures whatever the region.
     """
     bin_px, halo = bin_side(plan.grid.lattice.square, plan.mpp_um), plan.halo_px
     side = plan.grid.side // bin_px
     found = np.full((len(MEASURES), side, side), np.nan, np.float32)
+
+    def bins_of(box: Box) -> tuple[slice, slice, slice]:
+        rows, cols = place(box, region.box)
+        # a square at the plane's border is clipped, and its last bins are whole
+        row, col = (slice(at.start // bin_px, -(-at.stop // bin_px)) for at in (rows, cols))
+        return slice(None), row, col
+
     for part in parts:
         height, width = part.core.height, part.core.width
         inside = part.pixels[halo : halo + height, halo : halo + width]
-        rows, cols = (
-            slice(where.start // bin_px, where.stop // bin_px)
-            for where in place(part.core, region.box)
+        found[bins_of(part.core)] = measure_tile(
+            inside, bin_px=bin_px, mpp_um=plan.mpp_um, glass=glass
         )
-        found[:, rows, cols] = measure_tile(inside, bin_px=bin_px, mpp_um=plan.mpp_um, glass=glass)
+    for square in lost:
+        found[bins_of(square)] = np.nan
     return found
