@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 
-EngineName = Literal["torch", "onnxruntime", "openvino"]
+EngineName = Literal["torch", "onnxruntime"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 Pixels = NDArray[np.uint8]
