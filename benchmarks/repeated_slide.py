@@ -8,13 +8,14 @@ The form is Aperio's: BigTIFF, tiles of 256, YCbCr 4:2:0, levels 1, 4 and 16.
 """
 
 import argparse
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from imagecodecs import jpeg8_encode
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from pipeline.io.synthetic import SyntheticSlide
@@ -24,6 +25,7 @@ BLOCK_TILES = 8
 """Tiles a side of the rendered block."""
 SHRINKS = (4, 16)
 QUALITY = 85
+STRIP_PX = 16
 MPP_UM = 0.25
 HEADER = "Aperio Image Library v11.2.1 \r\n"
 
@@ -62,11 +64,18 @@ def write_repeated_slide(
         thumbnail = _joined(numbers, small)[: side_px // 16, : side_px // 16]
         thumbnail = thumbnail[:: max(1, len(thumbnail) // 768), :: max(1, len(thumbnail) // 768)]
         # before the levels, as Aperio writes it; in strips, which is how it is told from one
+        thumbnail = thumbnail[: len(thumbnail) // STRIP_PX * STRIP_PX]
         writer.write(
-            np.ascontiguousarray(thumbnail),
-            photometric="rgb",
+            (
+                _encoded(thumbnail[top : top + STRIP_PX])
+                for top in range(0, len(thumbnail), STRIP_PX)
+            ),
+            shape=thumbnail.shape,
+            dtype=np.uint8,
+            photometric="ycbcr",
+            subsampling=(2, 2),
             compression="jpeg",
-            rowsperstrip=16,
+            rowsperstrip=STRIP_PX,
             description=f"{HEADER}{size} -> thumbnail - {facts}",
             metadata=None,
         )
@@ -140,7 +149,9 @@ def _joined(numbers: NDArray[np.int64], small: Pixels) -> Pixels:
 
 
 def _encoded(tile: Pixels) -> bytes:
-    return bytes(jpeg8_encode(tile, level=QUALITY, outcolorspace="YCBCR", subsampling="420"))
+    stream = io.BytesIO()
+    Image.fromarray(tile).save(stream, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    return stream.getvalue()
 
 
 def main() -> None:

@@ -19,16 +19,17 @@ THRESHOLD = 0.175
 
 
 class Forward:
-    """A network with its own time."""
+    """A network with its own time; what it gives is on the CPU."""
 
-    def __init__(self, net: torch.nn.Module) -> None:
-        self.net, self.wall_s, self.cpu_s, self.tiles = net, 0.0, 0.0, 0
+    def __init__(self, net: torch.nn.Module, device: str = "cpu") -> None:
+        self.device = device
+        self.net, self.wall_s, self.cpu_s, self.tiles = net.to(device), 0.0, 0.0, 0
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Predict one batch."""
         wall, cpu = time.perf_counter(), time.process_time()
         with torch.inference_mode():
-            heatmaps: torch.Tensor = self.net(pixels)
+            heatmaps: torch.Tensor = self.net(pixels.to(self.device)).cpu()
         self.wall_s += time.perf_counter() - wall
         self.cpu_s += time.process_time() - cpu
         self.tiles += len(pixels)
@@ -42,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--net", default="toy")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)

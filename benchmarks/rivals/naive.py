@@ -61,7 +61,7 @@ def main() -> None:
     """Run."""
     asked = options()
     begun = time.perf_counter()
-    forward = Forward(make_net(asked.net))
+    forward = Forward(make_net(asked.net), asked.device)
     slide = openslide.OpenSlide(asked.slide)
     corners = tissue_tiles(slide)
     found: list[tuple[float, float, int, float]] = []

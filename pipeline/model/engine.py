@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 
 EngineName = Literal["torch", "onnxruntime"]
+DType = Literal["float32", "float16", "bfloat16"]
+DTYPES: tuple[DType, ...] = get_args(DType)
+"""Of convolutions on a device: heatmaps and peaks are float32 either way."""
+
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 Pixels = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.model.card import ModelCard, load_card
-from pipeline.model.engine import ENGINES, Engine, Heatmap, Pixels
+from pipeline.model.engine import DTYPES, ENGINES, DType, Engine, Heatmap, Pixels
 from pipeline.model.onnx_engine import OnnxEngine
 from pipeline.model.signed import NETWORK_NAME, read_signed
 from pipeline.model.spec import TOTAL_STRIDE
@@ -32,6 +32,7 @@ class PredictorSpec:
     device: str = "cpu"
     engine: str = "auto"
     threads: int = 1
+    dtype: DType = "float32"
 
     def __post_init__(self) -> None:
         """Refuse an engine, device or thread count that cannot be."""
@@ -39,6 +40,10 @@ class PredictorSpec:
             raise ModelError(f"engine={self.engine!r} is unknown; known: {', '.join(ENGINES)}")
         if self.threads < 1:
             raise ModelError(f"threads={self.threads}; use at least 1")
+        if self.dtype not in DTYPES:
+            raise ModelError(f"dtype={self.dtype!r} is unknown; known: {', '.join(DTYPES)}")
+        if self.dtype != "float32" and self.device == "cpu":
+            raise ModelError(f"dtype={self.dtype} is for device=cuda; on a cpu use float32")
         kind, _, index = self.device.partition(":")
         if kind not in {"cpu", "cuda"} or (index and not index.isdigit()):
             raise ModelError(f"device={self.device!r} is unknown; use cpu, cuda or cuda:0")
@@ -134,7 +139,9 @@ def _loaded(spec: PredictorSpec) -> tuple[ModelCard, Engine]:
         # here: torch takes seconds and 200 MB, which other engines do without
         from pipeline.model.torch_engine import load_torch_engine
 
-        return load_torch_engine(folder, device=spec.device, threads=spec.threads)
+        return load_torch_engine(folder, device=spec.device, threads=spec.threads, dtype=spec.dtype)
+    if spec.dtype != "float32":
+        raise ModelError(f"{folder}: an ONNX network has its own types; use dtype=float32")
     engine = OnnxEngine(
         folder / NETWORK_NAME,
         read_signed(folder, card),

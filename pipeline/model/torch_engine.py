@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,18 +12,19 @@ from torch import Tensor
 from pipeline.errors import ModelError
 from pipeline.model.card import ModelCard
 from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.engine import Engine, Heatmap, Pixels
+from pipeline.model.engine import DType, Engine, Heatmap, Pixels
 from pipeline.model.fold import fold_network
 from pipeline.model.registry import HeatmapNetwork
 
 CUDA_BATCH_PX = 16 << 20
 """Pixels of one batch on a device: enough to fill it, a few GiB of activations."""
 
-DType = Literal["float32", "float16", "bfloat16"]
 _REDUCED = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def load_torch_engine(folder: Path, *, device: str, threads: int) -> tuple[ModelCard, Engine]:
+def load_torch_engine(
+    folder: Path, *, device: str, threads: int, dtype: DType = "float32"
+) -> tuple[ModelCard, Engine]:
     """Read a checkpoint and make it ready to run on a device.
 
     Raises
@@ -35,7 +35,7 @@ def load_torch_engine(folder: Path, *, device: str, threads: int) -> tuple[Model
     place = torch_device(device)
     network, card = load_checkpoint(folder)
     if place.type == "cuda":
-        return card, TorchCudaEngine(network, place, dtype="float32")
+        return card, TorchCudaEngine(network, place, dtype=dtype)
     return card, TorchCpuEngine(network, threads=threads)
 
 

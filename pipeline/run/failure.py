@@ -60,7 +60,7 @@ def provenance(
         threshold=CellRule.of(job.config, card).threshold,
         engine=card.engine(job.config.prediction.engine),
         device=job.config.prediction.device,
-        dtype="float32",
+        dtype=job.config.prediction.dtype,
         started=started,
         ended=ended or utc_now(),
         research_use_only=card.research_use_only,

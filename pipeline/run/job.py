@@ -90,7 +90,7 @@ def prediction_key(job: SlideJob, card: ModelCard, fingerprint: str) -> Key:
         "prediction.halo_px": rule.halo_px,
         "prediction.engine": card.engine(config.prediction.engine),
         "prediction.device": config.prediction.device.partition(":")[0],
-        "prediction dtype": "float32",
+        "prediction dtype": config.prediction.dtype,
         "heatmap.downsample": config.heatmap.downsample,
         "heatmap.ome_zarr": config.heatmap.ome_zarr,
     }

@@ -116,6 +116,7 @@ def _predictor(job: SlideJob) -> Predictor:
             device=job.config.prediction.device,
             engine=job.config.prediction.engine,
             threads=job.config.cluster.threads,
+            dtype=job.config.prediction.dtype,
         )
     )
 
