@@ -16,8 +16,8 @@ class OnnxEngine:
     """An ONNX network: RGB pixels in, a heatmap of the same height and width out.
 
     Its one input is ``(N, 3, H, W)``, float32 or uint8, RGB in 0 to 255: normalisation is part of
-    the network. Its one output is ``(N, channels, H, W)`` float32. Any axis but that of the colours
-    may be free; a height and width that are fixed must be those of the tiles.
+    the network. Its one output is ``(N, channels, H, W)`` float32. All axes but that of the colours
+    are best left free: what a slide is cut into has many sizes.
 
     Raises
     ------
@@ -74,8 +74,7 @@ class OnnxEngine:
         if not all(map(_agrees, (*wanted, self._shape[0]), (height, width, 1))):
             raise ModelError(
                 f"{self._path}: takes {_sides(self._shape)} only, and tiles of {width} x {height} "
-                "px one at a time are sent; export it with free axes, or set "
-                "prediction.tile_core_px and prediction.halo_px to fit"
+                "px, among others, are sent one at a time; export it with free axes"
             )
 
 
