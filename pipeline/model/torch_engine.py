@@ -16,8 +16,8 @@ from pipeline.model.engine import DType, Engine, Heatmap, Pixels
 from pipeline.model.fold import fold_network
 from pipeline.model.registry import HeatmapNetwork
 
-CUDA_BATCH_PX = 16 << 20
-"""Pixels of one batch on a device: enough to fill it, a few GiB of activations."""
+AHEAD = 1
+"""Tiles that a device has begun when the one before is taken."""
 
 _REDUCED = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -75,72 +75,45 @@ class TorchCpuEngine:
 
 
 class TorchCudaEngine:
-    """Batches of one size for each shape of tile, one batch in flight while one is taken.
+    """Tiles one by one, the next one started before the last is taken.
 
-    The last batch is filled up, kernels are deterministic and TF32 is off, so that a tile's heatmap
-    does not depend on which others came with it. With a reduced ``dtype`` convolutions run under
-    autocast; what they give is read as float32.
+    Tiles of this size fill a device, and batches would have to be filled up to one size each: a
+    region has few tiles of many shapes. Kernels are deterministic and TF32 is off, so that a tile's
+    heatmap depends on its pixels alone. With a reduced ``dtype`` convolutions run under autocast;
+    what they give is read as float32.
     """
 
     def __init__(self, network: HeatmapNetwork, device: torch.device, *, dtype: DType) -> None:
         self._network = fold_network(network).to(device)
         self._device, self._dtype = device, dtype
-        self._batch_px = CUDA_BATCH_PX
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
         """See :class:`pipeline.model.engine.Engine`."""
         flying: deque[tuple[Tensor, torch.cuda.Event]] = deque()
-        for batch in self._batches(tiles):
-            flying.append(self._launch(batch, margin))
-            if len(flying) > 1:
-                yield from _landed(*flying.popleft())
-        while flying:
-            yield from _landed(*flying.popleft())
-
-    def _batches(self, tiles: Iterable[Pixels]) -> Iterator[list[Pixels]]:
-        """Successive tiles of one shape, as many as a batch of that shape holds."""
-        batch: list[Pixels] = []
         for tile in tiles:
-            if batch and (tile.shape != batch[0].shape or len(batch) == self._size(tile)):
-                yield batch
-                batch = []
-            batch.append(tile)
-        if batch:
-            yield batch
+            flying.append(self._started(tile, margin))
+            if len(flying) > AHEAD:
+                yield _landed(*flying.popleft())
+        while flying:
+            yield _landed(*flying.popleft())
 
-    def _size(self, tile: Pixels) -> int:
-        height, width, _ = tile.shape
-        return max(1, self._batch_px // int(height * width))
-
-    def _launch(self, batch: list[Pixels], margin: int) -> tuple[Tensor, torch.cuda.Event]:
-        """Start one batch; out of memory, with smaller batches for good."""
+    def _started(self, tile: Pixels, margin: int) -> tuple[Tensor, torch.cuda.Event]:
+        """Queue copy, network and copy back; nothing waits for the device."""
+        # pinned memory is kept by torch from tile to tile; copies from it run beside the network
+        staged = torch.empty(tile.shape, dtype=torch.uint8, pin_memory=True)
+        staged.numpy()[:] = tile
         try:
-            return self._start(batch, margin)
+            with torch.inference_mode(), self._kernels(), self._precision():
+                pixels = staged.to(self._device, non_blocking=True)[None].permute(0, 3, 1, 2)
+                heatmap = _cropped(self._network(pixels)[0], margin).float().contiguous()
+                back = torch.empty(heatmap.shape, dtype=torch.float32, pin_memory=True)
+                back.copy_(heatmap, non_blocking=True)
         except torch.cuda.OutOfMemoryError as error:
-            height, width, _ = batch[0].shape
-            if self._size(batch[0]) == 1:
-                raise ModelError(
-                    f"{self._device}: no memory for one tile of {width} x {height} px; "
-                    "use smaller tiles"
-                ) from error
-        # outside the except block, whose traceback keeps the failed tensors alive
-        self._batch_px = self._size(batch[0]) * batch[0].shape[0] * batch[0].shape[1] // 2
-        torch.cuda.empty_cache()
-        step = self._size(batch[0])
-        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
-        ended = [self._start(part, margin) for part in parts]
-        return torch.cat([heatmaps for heatmaps, _ in ended]), ended[-1][1]
-
-    def _start(self, batch: list[Pixels], margin: int) -> tuple[Tensor, torch.cuda.Event]:
-        size, shape = self._size(batch[0]), batch[0].shape
-        staged = torch.zeros((size, *shape), dtype=torch.uint8, pin_memory=True)
-        for place, tile in zip(staged.numpy(), batch, strict=False):
-            place[:] = tile
-        with torch.inference_mode(), self._kernels(), self._precision():
-            pixels = staged.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-            heatmaps = _cropped(self._network(pixels)[: len(batch)], margin).float()
-            back = torch.empty(heatmaps.shape, dtype=torch.float32, pin_memory=True)
-            back.copy_(heatmaps, non_blocking=True)
+            height, width, _ = tile.shape
+            raise ModelError(
+                f"{self._device}: no memory for one tile of {width} x {height} px; use a smaller "
+                "prediction.tile_core_px or fewer workers on the device"
+            ) from error
         ended = torch.cuda.Event()  # type: ignore[no-untyped-call]
         ended.record(torch.cuda.current_stream(self._device))
         return back, ended
@@ -162,6 +135,6 @@ def _cropped(heatmaps: Tensor, margin: int) -> Tensor:
     return heatmaps[..., margin : height - margin, margin : width - margin]
 
 
-def _landed(heatmaps: Tensor, ended: torch.cuda.Event) -> Iterator[Heatmap]:
+def _landed(heatmap: Tensor, ended: torch.cuda.Event) -> Heatmap:
     ended.synchronize()
-    yield from heatmaps.numpy()
+    return np.asarray(heatmap.numpy())
