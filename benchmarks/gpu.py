@@ -121,7 +121,7 @@ def alone(slide: Path, model: Path) -> float:
 
     network, card = load_checkpoint(model)
     halo = card.halo_px
-    core = 2048
+    core = 1536
     tiles = tiles_of(slide, core + 2 * halo, 4) * 2
     core_mpx = len(tiles) * core**2 / 1e6
     device = torch.device("cuda:0")

@@ -55,7 +55,7 @@ class PredictionSettings(Section):
     """How the plane is cut and predicted. All of it except ``region_tiles`` can change results."""
 
     model: str = Field("default", description="a name of `ki67 models` or a folder")
-    tile_core_px: int = Field(2048, gt=0, description="model-frame pixels, a multiple of 32")
+    tile_core_px: int = Field(1536, gt=0, description="model-frame pixels, a multiple of 32")
     halo_px: int | None = Field(None, ge=0, description="a multiple of 32; None: the model card's")
     region_tiles: int = Field(1, gt=0, description="tiles per region side; changes no result")
     threshold: float | None = Field(None, gt=0, description="None: the model card's")
