@@ -3,7 +3,8 @@
 ``toy`` costs next to nothing and shows what an engine costs: colour to two stain channels, then a
 difference of Gaussians at a quarter of the resolution, enlarged bilinearly. It has no plateaus, so
 that peaks are unambiguous. ``hrnet`` has the cost of a real network, the W18 of this package with
-random weights and batch norms unfolded, added to the toy with a weight of 1e-9: the same cells.
+random weights and batch norms unfolded, its output bounded and added to the toy with a weight of
+1e-9: the same cells.
 
 Input ``(N, 3, H, W)`` float32, 0 to 255; output ``(N, 2, H, W)``, positive and negative, 0 to 1.
 
@@ -70,7 +71,7 @@ class Costly(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the heatmap."""
-        heatmap: Tensor = self.toy(pixels) + 1e-9 * self.body(pixels)
+        heatmap: Tensor = self.toy(pixels) + 1e-9 * torch.tanh(self.body(pixels))
         return heatmap
 
 
