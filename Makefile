@@ -18,7 +18,7 @@ help:
 	@echo "make test    every test; KI67_DATA=FOLDER names the real slides and fields"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into site/"
-	@echo "make bench   time the kernels, then memory per cell"
+	@echo "make bench   time the kernels, memory per cell, and ours beside rivals (RIVALS=...)"
 	@echo "make screenshots  the pictures of docs/images: the demo, and a slide with artefacts (DEMO=FOLDER)"
 	@echo "make clean   remove .venv, caches and built files"
 
@@ -39,9 +39,11 @@ lint: $(VENV)/.test
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# RIVALS="--rival tiatoolbox=VENV --rival lazyslide=VENV": see benchmarks/rivals/README.md
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks -o addopts="" --benchmark-only
 	$(BIN)/python benchmarks/finalise_memory.py
+	$(BIN)/python -m benchmarks.side_by_side build/side_by_side --repeat 3 $(RIVALS)
 
 DEMO ?= demo
 screenshots: $(VENV)/.test

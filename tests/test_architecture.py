@@ -36,6 +36,7 @@ ONLY_IN = {
     "tiffslide": {"io"},
     "zarr": {"io"},
     "safetensors": {"model", "train"},
+    "onnxruntime": {"model"},
     "torch": {"model", "train", "run", "cli"},
     "jinja2": {"report", "run"},
     "bokeh": {"run"},

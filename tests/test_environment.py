@@ -84,7 +84,9 @@ def test_what_is_imported_is_what_is_declared() -> None:
                 imported.add(node.module.split(".")[0])
     libraries = imported - sys.stdlib_module_names - {"pipeline"}
     declared = {Requirement(line).name for line in project()["project"]["dependencies"]}
-    extras = {"aiohttp", "dask_jobqueue", "dask_kubernetes", "prometheus_client"}
+    extras = {
+        *("aiohttp", "dask_jobqueue", "dask_kubernetes", "onnxruntime", "prometheus_client"),
+    }
     used = {DISTRIBUTION_OF.get(name, name) for name in libraries - extras}
     assert used == declared - NEVER_IMPORTED.keys()
 

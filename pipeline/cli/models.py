@@ -67,7 +67,9 @@ def _default_folder() -> Path | None:
     return models_folder() / default_name() if (models_folder() / "DEFAULT").exists() else None
 
 
-def _parameters(card: ModelCard) -> int:
+def _parameters(card: ModelCard) -> int | None:
+    if card.spec is None:
+        return None
     with torch.device("meta"):
         return parameter_count(build_network(card.spec))
 
@@ -75,10 +77,13 @@ def _parameters(card: ModelCard) -> int:
 def _describe(entry: dict[str, Any]) -> str:
     sources = "; ".join(f"{s['name']} ({s['licence']}; {s['use']})" for s in entry["sources"])
     use = "research use only" if entry["research_use_only"] else "see the licence for its use"
-    millions = entry["parameters"] / 1e6
+    network = "an ONNX file, by ONNX Runtime"
+    if entry["spec"] is not None:
+        millions = entry["parameters"] / 1e6
+        network = f"{entry['spec']['architecture']}, {millions:.2f} M parameters"
     lines = [
         entry["name"] + ("  (default)" if entry["default"] else ""),
-        f"  network     {entry['spec']['architecture']}, {millions:.2f} M parameters",
+        f"  network     {network}",
         f"  resolution  {entry['mpp_um']:g} um/px",
         f"  threshold   {entry['threshold']:g}, candidates from {entry['floor']:g}",
         f"  marks       {entry['population']}",

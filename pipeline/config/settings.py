@@ -40,7 +40,7 @@ class SlideSettings(Section):
     reader: Literal["auto", "openslide", "tiffslide"] = "auto"
     mpp: float | None = Field(None, gt=0, description="overrides what the file says")
     assume_mpp: float | None = Field(None, gt=0, description="used only where the file is silent")
-    max_unreadable_pct: float = Field(1.0, ge=0, le=100, description="of the tissue's tiles")
+    max_unreadable_pct: float = Field(1.0, ge=0, le=100, description="of the tissue, by squares")
 
 
 class TissueSettings(Section):
@@ -55,12 +55,23 @@ class PredictionSettings(Section):
     """How the plane is cut and predicted. All of it except ``region_tiles`` can change results."""
 
     model: str = Field("default", description="a name of `ki67 models` or a folder")
-    tile_core_px: int = Field(1024, gt=0, description="model-frame pixels, a multiple of 32")
+    tile_core_px: int = Field(1536, gt=0, description="model-frame pixels, a multiple of 32")
     halo_px: int | None = Field(None, ge=0, description="a multiple of 32; None: the model card's")
-    region_tiles: int = Field(2, gt=0, description="tiles per region side; changes no result")
+    region_tiles: int = Field(1, gt=0, description="tiles per region side; changes no result")
     threshold: float | None = Field(None, gt=0, description="None: the model card's")
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
-    engine: Literal["torch"] = "torch"
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="of convolutions on a device; heatmaps and peaks are float32"
+    )
+    engine: Literal["auto", "torch", "onnxruntime"] = Field(
+        "auto", description="auto: torch; onnxruntime where the model is an ONNX file"
+    )
+
+    @model_validator(mode="after")
+    def _reduced_precision_is_for_devices(self) -> Self:
+        if self.dtype != "float32" and self.device == "cpu":
+            raise ValueError(f"dtype={self.dtype} is for device=cuda; on a cpu use float32")
+        return self
 
     @model_validator(mode="after")
     def _tiles_keep_the_networks_phase(self) -> Self:

@@ -16,7 +16,13 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from pipeline.core.blocks import block_maxima
 from pipeline.core.points import NEGATIVE, POSITIVE
+
+_AT_ONCE = 2048
+"""Peaks whose windows are looked at together: some tens of MB."""
+_MOST_SHARE = 12
+"""One block in so many may hold a peak, and as many pixels, before the whole map is filtered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,9 +130,8 @@ def find_peaks(
         raise ValueError(f"window={window} must be odd")
     if not floor > 0:
         raise ValueError(f"floor={floor} must be above 0")
-    union = heatmap.max(axis=0)
-    row, col = np.nonzero(_is_peak(union, window) & (union >= floor))
-    dx, dy = _subpixel(union, row, col)
+    row, col = _peak_pixels(heatmap, window, floor)
+    dx, dy = _subpixel(heatmap, row, col)
     if len(heatmap) == 1:
         label = np.full(len(row), NEGATIVE, np.uint8)
     else:
@@ -137,7 +142,7 @@ def find_peaks(
         y0 + row + 0.5 + dy,
         (x0 + col).astype(np.int32),
         (y0 + row).astype(np.int32),
-        union[row, col],
+        heatmap[:, row, col].max(axis=0, initial=-np.inf),
         label,
     )
 
@@ -178,22 +183,78 @@ def localize(heatmap: NDArray[np.float32], *, window: int, threshold: float) -> 
     return merge_ties(find_peaks(heatmap, window=window, floor=threshold))
 
 
-def _is_peak(union: NDArray[np.float32], window: int) -> NDArray[np.bool_]:
+def _peak_pixels(
+    heatmap: NDArray[np.float32], window: int, floor: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the peaks, row by row.
+
+    A peak is the highest of every block that lies in its window whole, its own and those around it
+    where blocks are a quarter as wide. So few pixels are left to be compared with their window.
+    """
+    reach = (window - 1) // 2
+    side = (reach + 1) // 2
+    if side < 2:
+        return _dense_peak_pixels(heatmap, window, floor)
+    tops = block_maxima(heatmap, side).max(axis=0)
+    around = ndimage.maximum_filter(tops, size=3, mode="constant", cval=-np.inf)
+    blocks = np.nonzero((tops == around) & (tops >= floor))
+    height, width = heatmap.shape[1:]
+    # plateaus and noise leave so many that filtering the whole map is quicker
+    if len(blocks[0]) > tops.size // _MOST_SHARE:
+        return _dense_peak_pixels(heatmap, window, floor)
+    row, col = (start[:, None] * side + np.arange(side) for start in blocks)
+    inside = (row < height)[:, :, None] & (col < width)[:, None, :]
+    values = _windows(heatmap, row, col)
+    found, dy, dx = np.nonzero(inside & (values == tops[blocks][:, None, None]))
+    row, col = row[found, dy], col[found, dx]
+    if len(row) > height * width // _MOST_SHARE:
+        return _dense_peak_pixels(heatmap, window, floor)
+    around_px = np.arange(-reach, reach + 1)
+    is_peak = np.zeros(len(row), np.bool_)
+    for start in range(0, len(row), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        window_of = _windows(heatmap, row[some, None] + around_px, col[some, None] + around_px)
+        is_peak[some] = (
+            window_of.max(axis=(1, 2))
+            == _windows(heatmap, row[some, None], col[some, None]).ravel()
+        )
+    row, col = row[is_peak], col[is_peak]
+    order = np.lexsort((col, row))
+    return row[order], col[order]
+
+
+def _windows(
+    heatmap: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """``(N, R, C)``: the higher channel at ``(N, R)`` rows and ``(N, C)`` columns.
+
+    Beyond the map the pixel at its border stands, which every such window holds anyway.
+    """
+    rows = np.clip(row, 0, heatmap.shape[1] - 1)[:, :, None]
+    cols = np.clip(col, 0, heatmap.shape[2] - 1)[:, None, :]
+    highest: NDArray[np.float32] = heatmap[0, rows, cols]
+    for channel in heatmap[1:]:
+        np.maximum(highest, channel[rows, cols], out=highest)
+    return highest
+
+
+def _dense_peak_pixels(
+    heatmap: NDArray[np.float32], window: int, floor: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    union = heatmap.max(axis=0)
     highest = ndimage.maximum_filter(union, size=window, mode="constant", cval=-np.inf)
-    return np.asarray(union == highest)
+    row, col = np.nonzero((union == highest) & (union >= floor))
+    return row, col
 
 
 def _subpixel(
-    union: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp]
+    heatmap: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Offset of a parabola's top through the peak and its two neighbours, per axis, within 0.5."""
-    padded = np.pad(union, 1, mode="edge").astype(np.float64)
-    r, c = row + 1, col + 1
-    centre = padded[r, c]
-    return (
-        _parabola_top(padded[r, c - 1], centre, padded[r, c + 1]),
-        _parabola_top(padded[r - 1, c], centre, padded[r + 1, c]),
-    )
+    near = np.arange(-1, 2)
+    across = _windows(heatmap, row[:, None], col[:, None] + near)[:, 0].astype(np.float64)
+    along = _windows(heatmap, row[:, None] + near, col[:, None])[:, :, 0].astype(np.float64)
+    return _parabola_top(*across.T), _parabola_top(*along.T)
 
 
 def _parabola_top(

@@ -6,7 +6,7 @@ from scipy import ndimage
 from skimage.segmentation import expand_labels
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.tiling import Box, TileLattice
+from pipeline.core.tiling import Box, Tile, TileLattice
 
 
 def grown(mask: NDArray[np.bool_], *, radius_px: float) -> NDArray[np.bool_]:
@@ -48,6 +48,26 @@ def covered_tiles(
             box = box_in_mask(lattice.tile(row, col).core, frame, mask, over)
             covered[row, col] = mask[box.y0 : box.y1, box.x0 : box.x1].any()
     return covered
+
+
+def squares_of_tile(
+    squares: NDArray[np.bool_], lattice: TileLattice, tile: Tile
+) -> NDArray[np.bool_]:
+    """The part of ``(rows, cols)`` of the lattice's squares that is one tile; False beyond it."""
+    side = lattice.core // lattice.square
+    rows, cols = tile.row * side, tile.col * side
+    found = np.zeros((side, side), np.bool_)
+    part = squares[rows : rows + side, cols : cols + side]
+    found[: part.shape[0], : part.shape[1]] = part
+    return found
+
+
+def tiles_with_squares(squares: NDArray[np.bool_], lattice: TileLattice) -> NDArray[np.bool_]:
+    """``(rows, cols)`` of the lattice: True where a tile has a square that is True."""
+    side = lattice.core // lattice.square
+    whole = np.zeros((lattice.rows * side, lattice.cols * side), np.bool_)
+    whole[: squares.shape[0], : squares.shape[1]] = squares
+    return np.asarray(whole.reshape(lattice.rows, side, lattice.cols, side).any(axis=(1, 3)))
 
 
 def points_in_mask(

@@ -2,6 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
+
+SQUARE_PX = 256
+"""Side of the squares by which a tile's tissue and damage are told, where tiles allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,16 @@ class TileLattice:
     def cols(self) -> int:
         """Tiles from left to right."""
         return -(-self.width // self.core)
+
+    @property
+    def square(self) -> int:
+        """Side of the squares that every core consists of."""
+        return gcd(self.core, SQUARE_PX)
+
+    @property
+    def squares(self) -> "TileLattice":
+        """The lattice of squares."""
+        return TileLattice(self.width, self.height, self.square, 0, stride=self.stride)
 
     def tile(self, row: int, col: int) -> Tile:
         """Find the tile at (row, col)."""

@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from pipeline.core.blocks import block_maxima
 from pipeline.errors import OutputError
 from pipeline.io.files import atomic_folder, output_errors, short_name, sweep_partial
 from pipeline.io.ome import HeatmapPlan, OmeZarrVersion, create_store, existing_plan
@@ -85,8 +86,7 @@ def write_block(path: Path, x0_px: int, y0_px: int, heatmap: NDArray[np.float32]
     plan = read_plan(path)
     _check_block(plan, x0_px, y0_px, heatmap)
     step = plan.downsample
-    rows, cols = (np.arange(0, size, step) for size in heatmap.shape[1:])
-    peaks = np.maximum.reduceat(np.maximum.reduceat(heatmap, rows, axis=1), cols, axis=2)
+    peaks = block_maxima(heatmap, step)
     pixels = np.rint(np.clip(peaks, 0.0, 1.0) * 255.0).astype(np.uint8)
     top, left = y0_px // step, x0_px // step
     with output_errors(path.parent):
@@ -181,7 +181,8 @@ def _check_block(plan: HeatmapPlan, x0_px: int, y0_px: int, heatmap: NDArray[np.
                 f"block {axis} [{start}, {end}) must lie in [0, {whole}) and begin and end at "
                 f"multiples of {plan.block_px} or the border: each chunk has one writer"
             )
-    if not np.isfinite(heatmap).all():
+    # a NaN goes through both, an infinity is one of them
+    if not np.isfinite((heatmap.min(), heatmap.max())).all():
         raise ValueError(f"block at x={x0_px}, y={y0_px} holds NaN or infinity")
 
 

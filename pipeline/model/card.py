@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.core.localizing import PeakRule, PostKind
 from pipeline.errors import ModelError
+from pipeline.model.engine import EngineName
 from pipeline.model.spec import NetworkSpec
 
 CARD_NAME = "card.json"
@@ -32,7 +33,9 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    spec: NetworkSpec
+    spec: NetworkSpec | None = Field(
+        default=None, description="of a named architecture; without it the network is an ONNX file"
+    )
     channels: tuple[str, ...] = ("positive", "negative")
     mpp_um: float = Field(gt=0.0, description="micrometres per pixel of the model frame")
     threshold: float = Field(gt=0.0, description="absolute peak height of a cell")
@@ -53,7 +56,7 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ModelCard":
-        if len(self.channels) != self.spec.channels:
+        if self.spec is not None and len(self.channels) != self.spec.channels:
             raise ValueError(f"{len(self.channels)} channel names, {self.spec.channels} channels")
         if self.floor > self.threshold:
             raise ValueError(f"floor={self.floor} is above threshold={self.threshold}")
@@ -64,6 +67,21 @@ class ModelCard(BaseModel):
         return PeakRule.named(
             self.post if post is None else post, radius_um=self.nms_radius_um, mpp_um=self.mpp_um
         )
+
+    def engine(self, asked: str = "auto") -> EngineName:
+        """Return the engine that runs the network: the one asked for, or ``auto``.
+
+        Raises
+        ------
+        ModelError
+            It cannot run a network of this kind.
+        """
+        fitting: tuple[EngineName, ...] = ("onnxruntime",) if self.spec is None else ("torch",)
+        for engine in fitting:
+            if asked in ("auto", engine):
+                return engine
+        kind = "an ONNX file" if self.spec is None else "a network of a named architecture"
+        raise ModelError(f"engine={asked}: {self.name} is {kind}; use {' or '.join(fitting)}")
 
     def check_tiles_allowed(self) -> None:
         """Raise ModelError if the model's cells would depend on how a slide is cut into tiles."""

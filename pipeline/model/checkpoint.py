@@ -16,9 +16,7 @@ from torch import Tensor
 from pipeline.errors import ModelError
 from pipeline.model.card import CARD_NAME, ModelCard, load_card
 from pipeline.model.registry import HeatmapNetwork, build_network
-
-WEIGHTS_NAME = "weights.safetensors"
-PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
+from pipeline.model.signed import WEIGHTS_NAME, read_signed, refuse_pickle
 
 
 def save_checkpoint(
@@ -65,13 +63,12 @@ def load_checkpoint(folder: Path) -> tuple[HeatmapNetwork, ModelCard]:
     """
     refuse_pickle(folder)
     card = load_card(folder)
-    payload = _read_weights(folder / WEIGHTS_NAME)
-    found = hashlib.sha256(payload).hexdigest()
-    if found != card.weights_sha256:
+    if card.spec is None:
         raise ModelError(
-            f"{folder / WEIGHTS_NAME}: sha256 {found[:12]} is not the card's "
-            f"{(card.weights_sha256 or 'nothing')[:12]}; fetch the model again"
+            f"{folder}: an ONNX network; torch takes one of a named architecture (ki67 models "
+            "--sizes) with its weights"
         )
+    payload = read_signed(folder, card)
     try:
         tensors = parse_tensors(payload)
     except SafetensorError as error:
@@ -84,17 +81,6 @@ def load_checkpoint(folder: Path) -> tuple[HeatmapNetwork, ModelCard]:
     return network.eval(), card
 
 
-def refuse_pickle(path: Path) -> None:
-    """Raise ModelError if ``path`` is a pickle, or a folder that holds only one."""
-    pickles = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-    pickles = [entry for entry in pickles if entry.suffix.lower() in PICKLE_SUFFIXES]
-    if pickles and not (path / WEIGHTS_NAME).exists():
-        raise ModelError(
-            f"{pickles[0]}: pickled weights can run code and are refused; "
-            f"use a folder with {WEIGHTS_NAME} and {CARD_NAME}"
-        )
-
-
 def _stored_tensors(network: HeatmapNetwork, *, half: bool) -> dict[str, Tensor]:
     kernels = {name for name, value in network.named_parameters() if value.ndim > 1}
     tensors = {}
@@ -102,14 +88,6 @@ def _stored_tensors(network: HeatmapNetwork, *, half: bool) -> dict[str, Tensor]
         stored = value.detach().cpu().contiguous()
         tensors[name] = stored.half() if half and name in kernels else stored.clone()
     return tensors
-
-
-def _read_weights(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ModelError(f"{path}: cannot read the weights ({reason})") from error
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -2,21 +2,19 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.errors import ModelError
-from pipeline.model.card import load_card
-from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.fold import fold_network
-
-ENGINES = ("torch",)
-CUDA_BATCH = 16
+from pipeline.model.card import ModelCard, load_card
+from pipeline.model.engine import DTYPES, ENGINES, DType, Engine, Heatmap, Pixels
+from pipeline.model.onnx_engine import OnnxEngine
+from pipeline.model.signed import NETWORK_NAME, read_signed
+from pipeline.model.spec import TOTAL_STRIDE
 
 KEPT = 2
 """Networks a process keeps: a run needs one, a comparison of many must not hold them all."""
@@ -32,26 +30,33 @@ class PredictorSpec:
     model_folder: str
     weights_sha256: str
     device: str = "cpu"
-    engine: str = "torch"
+    engine: str = "auto"
     threads: int = 1
+    dtype: DType = "float32"
 
     def __post_init__(self) -> None:
         """Refuse an engine, device or thread count that cannot be."""
-        if self.engine not in ENGINES:
+        if self.engine not in ("auto", *ENGINES):
             raise ModelError(f"engine={self.engine!r} is unknown; known: {', '.join(ENGINES)}")
         if self.threads < 1:
             raise ModelError(f"threads={self.threads}; use at least 1")
+        if self.dtype not in DTYPES:
+            raise ModelError(f"dtype={self.dtype!r} is unknown; known: {', '.join(DTYPES)}")
+        if self.dtype != "float32" and self.device == "cpu":
+            raise ModelError(f"dtype={self.dtype} is for device=cuda; on a cpu use float32")
         kind, _, index = self.device.partition(":")
         if kind not in {"cpu", "cuda"} or (index and not index.isdigit()):
             raise ModelError(f"device={self.device!r} is unknown; use cpu, cuda or cuda:0")
 
 
-def predictor_spec(folder: Path, *, device: str = "cpu", threads: int = 1) -> PredictorSpec:
+def predictor_spec(
+    folder: Path, *, device: str = "cpu", threads: int = 1, engine: str = "auto"
+) -> PredictorSpec:
     """Return the specification that runs the model in ``folder`` as it is now."""
     digest = load_card(folder).weights_sha256
     if not digest:
         raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
-    return PredictorSpec(str(folder), digest, device=device, threads=threads)
+    return PredictorSpec(str(folder), digest, device=device, threads=threads, engine=engine)
 
 
 def get_predictor(spec: PredictorSpec) -> "Predictor":
@@ -66,103 +71,93 @@ def get_predictor(spec: PredictorSpec) -> "Predictor":
 
 
 class Predictor:
-    """A loaded, folded network on one device.
-
-    On the CPU tiles are predicted one by one; on CUDA in batches of one fixed size, the last one
-    filled up, without TF32 and with deterministic kernels. So a tile's heatmap does not depend on
-    which other tiles came with it.
+    """A loaded network on one device: its card, and the engine that runs it.
 
     Raises
     ------
     ModelError
-        If the checkpoint cannot be used, has changed since ``spec`` was made, or there is no such
+        If the model cannot be used, has changed since ``spec`` was made, or there is no such
         device.
     """
 
     def __init__(self, spec: PredictorSpec) -> None:
         self.spec = spec
-        self.device = _device(spec.device)
-        network, self.card = load_checkpoint(Path(spec.model_folder))
+        self.card, self._engine = _loaded(spec)
         if self.card.weights_sha256 != spec.weights_sha256:
             raise ModelError(
                 f"{spec.model_folder}: the weights are {self.card.weights_sha256[:12]}, "
                 f"{spec.weights_sha256[:12]} were asked for; the model changed during the run"
             )
-        self._network = fold_network(network).to(self.device)
-        self._batch = 1 if self.device.type == "cpu" else CUDA_BATCH
-        if self.device.type == "cpu":
-            torch.set_num_threads(spec.threads)
 
-    def predict(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Predict the heatmaps of tiles.
+    def heatmaps(self, tiles: Iterable[Pixels], *, margin: int = 0) -> Iterator[Heatmap]:
+        """Predict tiles one after another.
 
         Parameters
         ----------
         tiles
-            ``(N, H, W, 3)`` RGB at the card's mpp; H and W multiples of 32.
+            Each ``(H, W, 3)`` uint8 RGB at the card's mpp; H and W multiples of 32.
+        margin
+            Pixels of the heatmap that are left out on every side.
 
-        Returns
-        -------
-        NDArray[np.float32]
-            ``(N, channels, H, W)``, channel order of the card.
+        Yields
+        ------
+        ``(channels, H - 2 margin, W - 2 margin)`` float32, channel order of the card; holds until
+        the next one is asked for.
 
         Raises
         ------
         ModelError
-            If the tiles have another shape or type, the output is not finite, or a single tile
-            does not fit into the device's memory.
+            If a tile has another shape or type, the output is not finite, or a single tile does
+            not fit into the device's memory.
         """
-        if tiles.ndim != 4 or tiles.shape[3] != 3 or tiles.dtype != np.uint8:
+        for heatmap in self._engine.heatmaps(map(_checked, tiles), margin=margin):
+            # a NaN goes through both, an infinity is one of them
+            if heatmap.size and not np.isfinite((heatmap.min(), heatmap.max())).all():
+                raise ModelError(f"{self.card.name}: the heatmap has values that are not finite")
+            yield heatmap
+
+    def predict(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Predict the heatmaps of tiles ``(N, H, W, 3)``: ``(N, channels, H, W)`` float32.
+
+        Raises
+        ------
+        ModelError
+            See :meth:`heatmaps`.
+        """
+        if tiles.ndim != 4:
             raise ModelError(f"tiles are {tiles.dtype} {tiles.shape}; give uint8 (N, H, W, 3)")
-        count, height, width, _ = tiles.shape
-        heatmaps = np.empty((count, len(self.card.channels), height, width), dtype=np.float32)
-        start = 0
-        while start < count:
-            stop = min(start + self._batch, count)
-            done = self._predict_or_shrink(tiles[start:stop])
-            if done is None:
-                continue
-            heatmaps[start:stop] = done
-            start = stop
-        if not np.isfinite(heatmaps).all():
-            raise ModelError(f"{self.card.name}: the heatmap has values that are not finite")
-        return heatmaps
-
-    def _predict_or_shrink(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Predict one batch; out of memory, halve the batch for good and return None."""
-        try:
-            return self._predict_batch(tiles)
-        except torch.cuda.OutOfMemoryError as error:
-            if self._batch == 1:
-                side = f"{tiles.shape[2]} x {tiles.shape[1]} px"
-                raise ModelError(
-                    f"{self.spec.device}: no memory for one tile of {side}; use smaller tiles"
-                ) from error
-        self._batch //= 2
-        torch.cuda.empty_cache()
-        return None
-
-    def _predict_batch(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # a fresh array: torch takes neither read-only nor reversed ones
-        filled = np.zeros((self._batch, *tiles.shape[1:]), dtype=np.uint8)
-        filled[: len(tiles)] = tiles
-        pixels = torch.from_numpy(filled).to(self.device)
-        with (
-            torch.inference_mode(),
-            torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            ),
-        ):
-            # NHWC in memory, NCHW in shape: the layout the folded network works in
-            heatmap: Tensor = self._network(pixels.permute(0, 3, 1, 2))
-            return np.asarray(heatmap[: len(tiles)].float().cpu().numpy(), dtype=np.float32)
+        made = np.empty((len(tiles), len(self.card.channels), *tiles.shape[1:3]), np.float32)
+        for place, heatmap in zip(made, self.heatmaps(tiles), strict=True):
+            place[:] = heatmap
+        return made
 
 
-def _device(name: str) -> torch.device:
-    device = torch.device(name)
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ModelError(f"device={name!r}: torch sees no CUDA device; use device=cpu")
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise ModelError(f"device={name!r}: there are {torch.cuda.device_count()} CUDA devices")
-    return device
+def _loaded(spec: PredictorSpec) -> tuple[ModelCard, Engine]:
+    folder = Path(spec.model_folder)
+    card = load_card(folder)
+    if card.engine(spec.engine) == "torch":
+        # here: torch takes seconds and 200 MB, which other engines do without
+        from pipeline.model.torch_engine import load_torch_engine
+
+        return load_torch_engine(folder, device=spec.device, threads=spec.threads, dtype=spec.dtype)
+    if spec.dtype != "float32":
+        raise ModelError(f"{folder}: an ONNX network has its own types; use dtype=float32")
+    engine = OnnxEngine(
+        folder / NETWORK_NAME,
+        read_signed(folder, card),
+        channels=len(card.channels),
+        device=spec.device,
+        threads=spec.threads,
+    )
+    return card, engine
+
+
+def _checked(tile: Pixels) -> Pixels:
+    if tile.ndim != 3 or tile.shape[2] != 3 or tile.dtype != np.uint8:
+        raise ModelError(f"a tile is {tile.dtype} {tile.shape}; give uint8 (H, W, 3)")
+    height, width, _ = tile.shape
+    if height % TOTAL_STRIDE or width % TOTAL_STRIDE or not height or not width:
+        raise ModelError(
+            f"a tile is {width} x {height} px; make both sides multiples of {TOTAL_STRIDE}"
+        )
+    return tile

@@ -88,9 +88,9 @@ def prediction_key(job: SlideJob, card: ModelCard, fingerprint: str) -> Key:
         **{f"tissue.{name}": value for name, value in config.tissue},
         "prediction.tile_core_px": config.prediction.tile_core_px,
         "prediction.halo_px": rule.halo_px,
-        "prediction.engine": config.prediction.engine,
+        "prediction.engine": card.engine(config.prediction.engine),
         "prediction.device": config.prediction.device.partition(":")[0],
-        "prediction dtype": "float32",
+        "prediction dtype": config.prediction.dtype,
         "heatmap.downsample": config.heatmap.downsample,
         "heatmap.ome_zarr": config.heatmap.ome_zarr,
     }

@@ -12,6 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.io.files import make_folder
 from pipeline.io.staging import settle_all
 from pipeline.model.card import ModelCard, load_card
+from pipeline.model.engine import require_engine
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.versions import decisive_versions
 from pipeline.run.events import Event
@@ -80,6 +81,7 @@ def opened(
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
     card.check_tiles_allowed()
+    require_engine(card.engine(config.prediction.engine))
     if not card.weights_sha256:
         raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
     threshold = CellRule.of(config, card).threshold

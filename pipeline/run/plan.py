@@ -71,6 +71,8 @@ class Plan:
     floor: float
     tiles: int
     """Tiles with tissue."""
+    squares: int
+    """Squares of tiles with tissue: what is predicted, and what may be damaged."""
     regions: tuple[int, ...]
     """Regions with such a tile; the others are never sent."""
     started: str
@@ -96,8 +98,8 @@ class Tissue:
     """``(H, W)``, pixels of the plan's overview."""
     near: NDArray[np.bool_]
     """The mask and its margin: cells in it are kept."""
-    tiles: NDArray[np.bool_]
-    """``(rows, cols)`` of the lattice: the tiles to predict."""
+    squares: NDArray[np.bool_]
+    """``(rows, cols)`` of the lattice's squares: those to predict."""
     thumbnail: NDArray[np.uint8]
     """``(H, W, 3)`` RGB, pixels of the plan's picture, empty where only masks were asked."""
 
@@ -180,7 +182,7 @@ def write_tissue(work: Path, tissue: Tissue) -> None:
             stream,
             mask=tissue.mask,
             near=tissue.near,
-            tiles=tissue.tiles,
+            squares=tissue.squares,
             thumbnail=tissue.thumbnail,
         )
 
@@ -188,13 +190,13 @@ def write_tissue(work: Path, tissue: Tissue) -> None:
 def read_tissue(work: Path) -> Tissue:
     """Read everything :func:`write_tissue` wrote."""
     with np.load(work / "tissue.npz", allow_pickle=False) as stored:
-        return Tissue(stored["mask"], stored["near"], stored["tiles"], stored["thumbnail"])
+        return Tissue(stored["mask"], stored["near"], stored["squares"], stored["thumbnail"])
 
 
-def read_tissue_tiles(work: Path) -> NDArray[np.bool_]:
-    """``(rows, cols)`` of the lattice: the tiles to predict."""
+def read_tissue_squares(work: Path) -> NDArray[np.bool_]:
+    """``(rows, cols)`` of the lattice's squares: those to predict."""
     with np.load(work / "tissue.npz", allow_pickle=False) as stored:
-        return np.asarray(stored["tiles"], bool)
+        return np.asarray(stored["squares"], bool)
 
 
 def write_look(work: Path, look: OverviewQuality) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.coverage import covered_tiles, grown
+from pipeline.core.coverage import covered_tiles, grown, tiles_with_squares
 from pipeline.core.points import CellPoints
 from pipeline.core.qc.overview import look_over
 from pipeline.core.tiling import RegionGrid, TileLattice
@@ -192,7 +192,8 @@ def _cut(
     margin_px = config.tissue.margin_um / config.tissue.mpp
     mask = _with_unreadable(found, overview, margin_px)
     near = grown(mask.mask, radius_px=margin_px)
-    tiles = covered_tiles(near, overview.frame, lattice, frame)
+    squares = covered_tiles(near, overview.frame, lattice.squares, frame)
+    tiles = tiles_with_squares(squares, lattice)
     plan = Plan(
         key=key,
         slide=_facts(job, content, reader, resolution),
@@ -208,10 +209,11 @@ def _cut(
         window=rule.window,
         floor=rule.floor,
         tiles=int(np.count_nonzero(tiles)),
+        squares=int(np.count_nonzero(squares)),
         regions=_regions(RegionGrid(lattice, config.prediction.region_tiles), tiles),
         started=utc_now(),
     )
-    return plan, Tissue(mask.mask, near, tiles, overview.rgb)
+    return plan, Tissue(mask.mask, near, squares, overview.rgb)
 
 
 def _with_unreadable(found: TissueMask, overview: Overview, margin_px: float) -> TissueMask:

@@ -39,15 +39,15 @@ def measured_slide(work: Path, plan: Plan, tissue: Tissue) -> MeasuredSlide:
     StaleWorkError
         A region file is missing.
     """
-    layout = BinLayout(plan.frame, bin_side(plan.core_px, plan.mpp_um))
-    side = plan.core_px // layout.bin_px
-    lattice = plan.grid.lattice
-    values = np.full((len(MEASURES), lattice.rows * side, lattice.cols * side), np.nan, np.float32)
+    grid = plan.grid
+    layout = BinLayout(plan.frame, bin_side(grid.lattice.square, plan.mpp_um))
+    side = grid.side // layout.bin_px
+    values = np.full((len(MEASURES), grid.rows * side, grid.cols * side), np.nan, np.float32)
     for index in plan.regions:
-        tiles, measured = read_measures(work, plan, index)
-        for (row, col), of_tile in zip(tiles.tolist(), measured, strict=True):
-            rows, cols = slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
-            values[:, rows, cols] = of_tile
+        row, col = divmod(index, grid.cols)
+        measures = read_measures(work, plan, index)
+        rows, cols = slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
+        values[:, rows, cols] = measures
     return MeasuredSlide(
         values=np.ascontiguousarray(values[:, : layout.rows, : layout.cols]),
         layout=layout,

@@ -1,18 +1,20 @@
 """The region task: read once, predict tile by tile, settle peaks, write what the region owns."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.ccls import Peaks
+from pipeline.core.coverage import tiles_with_squares
 from pipeline.core.qc.bins import bin_side
 from pipeline.core.qc.measures import MEASURES, measure_tile
 from pipeline.core.qc.overview import Glass
 from pipeline.core.seams import border_strips, settle_region
 from pipeline.core.soundness import fault_of
-from pipeline.core.tiling import Box, Region, Tile
-from pipeline.errors import ModelError, SlideError, UnreadableSlideError
+from pipeline.core.tiling import Box, Region
+from pipeline.errors import ModelError, SlideError
 from pipeline.io.heatmap import write_block
 from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
@@ -24,17 +26,13 @@ from pipeline.run.plan import (
     Plan,
     read_look,
     read_plan,
-    read_tissue_tiles,
+    read_tissue_squares,
     region_path,
     work_folder,
 )
 from pipeline.run.region_file import RegionResult, holds, write_region
 from pipeline.run.stages import StageClock
-
-TILES_PER_CALL = 16
-"""Tiles handed to the predictor at once: its batch on a device, one by one on a CPU."""
-
-Pixels = NDArray[np.uint8]
+from pipeline.run.tile_pixels import Part, place, read_parts
 
 
 def process_region(job: SlideJob, index: int) -> dict[str, Any]:
@@ -45,9 +43,9 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``tiles`` of the region, ``unreadable`` ones, ``pixels`` of the others' cores, ``peaks``
-        settled, ``cells`` among them that reach the threshold, ``seconds`` by stage, and whether
-        it was ``new``.
+        ``tiles`` of the region, squares that are ``unreadable``, ``pixels`` predicted without
+        their halos, ``peaks`` settled, ``cells`` among them that reach the threshold, ``seconds``
+        by stage, and whether it was ``new``.
 
     Raises
     ------
@@ -63,35 +61,35 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     path = region_path(work, index)
     if holds(path, plan.match):
         return {"tiles": 0, "unreadable": 0, "peaks": 0, "new": False}
-    clock, region, covered = StageClock(), plan.grid.region(index), read_tissue_tiles(work)
+    clock, region, squares = StageClock(), plan.grid.region(index), read_tissue_squares(work)
+    covered = tiles_with_squares(squares, plan.grid.lattice)
     tiles = [tile for tile in region.tiles if covered[tile.row, tile.col]]
     slide = plan.slide
     with (
         clock.stage("read"),
         opened(place_of(job), slide.reader, content=slide.fingerprint) as reader,
     ):
-        pixels = read_tiles(SlidePlane(reader, plan.frame), tiles)
-    readable = [tile for tile in tiles if tile in pixels]
+        read = read_parts(SlidePlane(reader, plan.frame), plan.grid.lattice, tiles, squares)
     predictor = _predictor(job)
     with clock.stage("forward"):
-        seen = [pixels[tile] for tile in readable]
-        heatmap = _predict(predictor, region, readable, seen, plan.floor)
+        heatmap = _predict(predictor, plan, region, read.parts)
+        lost = [plan.grid.lattice.squares.tile(*at).core for at in read.unreadable.tolist()]
+        for square in lost:  # between others it was predicted, from white
+            heatmap[(slice(None), *place(square, region.box))] = 0
     with clock.stage("settle"):
         peaks = _settle(plan, region, heatmap)
     with clock.stage("measure"):
-        measures = _measure(plan, readable, seen, read_look(work).glass)
+        measures = _measure(plan, region, read.parts, lost, read_look(work).glass)
     with clock.stage("write"):
         # before the mark: a region that counts as done has its heatmap
         write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
         strips = border_strips(heatmap, window=plan.window)
-        unreadable = _places([tile for tile in tiles if tile not in pixels])
-        result = RegionResult(peaks, strips, unreadable, _places(readable), measures)
-        write_region(path, result, plan.match)
+        write_region(path, RegionResult(peaks, strips, read.unreadable, measures), plan.match)
     threshold = CellRule.of(job.config, predictor.card).threshold
     return {
         "tiles": len(tiles),
-        "unreadable": len(unreadable),
-        "pixels": sum(tile.core.width * tile.core.height for tile in readable),
+        "unreadable": len(read.unreadable),
+        "pixels": sum(part.core.width * part.core.height for part in read.parts),
         "peaks": len(peaks),
         "cells": int(np.count_nonzero(peaks.score >= threshold)),
         "seconds": clock.seconds,
@@ -110,11 +108,6 @@ def _settle(plan: Plan, region: Region, heatmap: NDArray[np.float32]) -> Peaks:
     )
 
 
-def _places(tiles: list[Tile]) -> NDArray[np.int32]:
-    """``(tiles, 2)``: row and column of each."""
-    return np.array([(tile.row, tile.col) for tile in tiles], np.int32).reshape(-1, 2)
-
-
 def _predictor(job: SlideJob) -> Predictor:
     return get_predictor(
         PredictorSpec(
@@ -123,90 +116,56 @@ def _predictor(job: SlideJob) -> Predictor:
             device=job.config.prediction.device,
             engine=job.config.prediction.engine,
             threads=job.config.cluster.threads,
+            dtype=job.config.prediction.dtype,
         )
     )
 
 
-def read_tiles(plane: SlidePlane, tiles: list[Tile]) -> dict[Tile, Pixels]:
-    """Read the pixels of each tile's source; tiles whose core cannot be read are left out."""
-    sources = [tile.source for tile in tiles]
-    box = Box(
-        min(source.x0 for source in sources),
-        min(source.y0 for source in sources),
-        max(source.x1 for source in sources),
-        max(source.y1 for source in sources),
-    )
-    try:
-        whole = plane.read(box)
-    except UnreadableSlideError:
-        pixels = {tile: _read_damaged(plane, tile) for tile in tiles}
-        return {tile: found for tile, found in pixels.items() if found is not None}
-    return {tile: whole[_place(tile.source, box)] for tile in tiles}
-
-
-def _read_damaged(plane: SlidePlane, tile: Tile) -> Pixels | None:
-    """One tile near damage: None if its core is hit; where only its halo is hit that is white.
-
-    What is white depends on the tile alone, so another region size gives the same heatmap.
-    """
-    source, core = tile.source, tile.core
-    try:
-        return plane.read(source)
-    except UnreadableSlideError:
-        pass
-    pixels = np.full((source.height, source.width, 3), 255, np.uint8)
-    columns = ((source.x0, core.x0), (core.x0, core.x1), (core.x1, source.x1))
-    rows = ((source.y0, core.y0), (core.y0, core.y1), (core.y1, source.y1))
-    for y0, y1 in rows:
-        for x0, x1 in columns:
-            part = Box(x0, y0, x1, y1)
-            try:
-                pixels[_place(part, source)] = plane.read(part)
-            except UnreadableSlideError:
-                if part == core:
-                    return None
-    return pixels
-
-
 def _predict(
-    predictor: Predictor, region: Region, tiles: list[Tile], pixels: list[Pixels], floor: float
+    predictor: Predictor, plan: Plan, region: Region, parts: Sequence[Part]
 ) -> NDArray[np.float32]:
     """``(C, height, width)`` float32 of the region's cores; 0 where nothing was predicted."""
     shape = (len(predictor.card.channels), region.box.height, region.box.width)
     heatmap = np.zeros(shape, np.float32)
-    for start in range(0, len(tiles), TILES_PER_CALL):
-        some = slice(start, start + TILES_PER_CALL)
-        try:
-            predicted = predictor.predict(np.stack(pixels[some]))
-        except ModelError as error:
-            raise SlideError(f"region {region.index}: {error}") from error
-        for tile, values, seen in zip(tiles[some], predicted, pixels[some], strict=True):
-            rows, cols = _place(tile.core, tile.source)
-            if fault := fault_of(values[:, rows, cols], seen[rows, cols], floor=floor):
+    halo = plan.halo_px
+    predicted = predictor.heatmaps((part.pixels for part in parts), margin=halo)
+    try:
+        for part, values in zip(parts, predicted, strict=True):
+            # beyond the plane a part has context and no core
+            target = heatmap[(slice(None), *place(part.core, region.box))]
+            height, width = target.shape[1:]
+            target[:] = values[:, :height, :width]
+            seen = part.pixels[halo : halo + height, halo : halo + width]
+            if fault := fault_of(target, seen, floor=plan.floor):
                 raise SlideError(f"region {region.index}: {predictor.card.name}: {fault}")
-            target_rows, target_cols = _place(tile.core, region.box)
-            heatmap[:, target_rows, target_cols] = values[:, rows, cols]
+    except ModelError as error:
+        raise SlideError(f"region {region.index}: {error}") from error
     return heatmap
 
 
 def _measure(
-    plan: Plan, tiles: list[Tile], pixels: list[Pixels], glass: Glass
+    plan: Plan, region: Region, parts: Sequence[Part], lost: Sequence[Box], glass: Glass
 ) -> NDArray[np.float32]:
-    """``(tiles, measures, bins, bins)`` float32: of the cores alone, whose tile alone owns them."""
-    bin_px, core = bin_side(plan.core_px, plan.mpp_um), plan.core_px
-    side = core // bin_px
-    found = np.zeros((len(tiles), len(MEASURES), side, side), np.float32)
-    for number, (tile, read) in enumerate(zip(tiles, pixels, strict=True)):
-        # beyond the plane a source is white, and the core's bins are whole
-        whole = Box(tile.core.x0, tile.core.y0, tile.core.x0 + core, tile.core.y0 + core)
-        inside = read[_place(whole, tile.source)]
-        found[number] = measure_tile(inside, bin_px=bin_px, mpp_um=plan.mpp_um, glass=glass)
+    """``(measures, bins, bins)`` float32 of the region, NaN outside its parts and in lost squares.
+
+    Of the cores alone: a bin has the same measures whatever the region.
+    """
+    bin_px, halo = bin_side(plan.grid.lattice.square, plan.mpp_um), plan.halo_px
+    side = plan.grid.side // bin_px
+    found = np.full((len(MEASURES), side, side), np.nan, np.float32)
+
+    def bins_of(box: Box) -> tuple[slice, slice, slice]:
+        rows, cols = place(box, region.box)
+        # a square at the plane's border is clipped, and its last bins are whole
+        row, col = (slice(at.start // bin_px, -(-at.stop // bin_px)) for at in (rows, cols))
+        return slice(None), row, col
+
+    for part in parts:
+        height, width = part.core.height, part.core.width
+        inside = part.pixels[halo : halo + height, halo : halo + width]
+        found[bins_of(part.core)] = measure_tile(
+            inside, bin_px=bin_px, mpp_um=plan.mpp_um, glass=glass
+        )
+    for square in lost:
+        found[bins_of(square)] = np.nan
     return found
-
-
-def _place(box: Box, inside: Box) -> tuple[slice, slice]:
-    """Where a box lies in an array of ``inside``: row slice, column slice."""
-    return (
-        slice(box.y0 - inside.y0, box.y1 - inside.y0),
-        slice(box.x0 - inside.x0, box.x1 - inside.x0),
-    )

@@ -1,4 +1,4 @@
-"""The file of one region: peaks, border strips, quality, unreadable tiles; it is the done mark."""
+"""The file of one region: peaks, border strips, quality, what is unreadable; its done mark."""
 
 import zipfile
 from collections.abc import Callable
@@ -26,11 +26,9 @@ class RegionResult:
     peaks: Peaks
     strips: BorderStrips
     unreadable: NDArray[np.int32]
-    """``(N, 2)`` row and column of tiles whose pixels could not be read."""
-    measured: NDArray[np.int32]
-    """``(M, 2)`` row and column of the other tiles."""
+    """``(N, 2)`` row and column of squares whose pixels could not be read."""
     measures: NDArray[np.float32]
-    """``(M, measures, bins, bins)`` of those tiles."""
+    """``(measures, bins, bins)`` of the whole region, NaN where nothing was measured."""
 
 
 def write_region(path: Path, result: RegionResult, match: str) -> None:
@@ -43,7 +41,6 @@ def write_region(path: Path, result: RegionResult, match: str) -> None:
             allow_pickle=False,
             match=np.array(match),
             unreadable=result.unreadable,
-            measured=result.measured,
             measures=result.measures,
             **columns,
             **strips,
@@ -60,7 +57,7 @@ def holds(path: Path, match: str) -> bool:
 
 
 def read_peaks(work: Path, plan: Plan, index: int) -> tuple[Peaks, NDArray[np.int32]]:
-    """Return the settled peaks and the unreadable tiles of one region.
+    """Return the settled peaks and the unreadable squares of one region.
 
     Raises
     ------
@@ -71,18 +68,16 @@ def read_peaks(work: Path, plan: Plan, index: int) -> tuple[Peaks, NDArray[np.in
     return Peaks(*columns), unreadable
 
 
-def read_measures(
-    work: Path, plan: Plan, index: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the tiles of one region that were measured, and their measures.
+def read_measures(work: Path, plan: Plan, index: int) -> NDArray[np.float32]:
+    """Return the measures of one region, NaN where nothing was measured.
 
     Raises
     ------
     StaleWorkError
         The file is missing, damaged or of another plan.
     """
-    tiles, measures = _read(work, plan, index, ("measured", "measures"))
-    return tiles, measures
+    (measures,) = _read(work, plan, index, ("measures",))
+    return measures
 
 
 def strips_reader(work: Path, plan: Plan) -> Callable[[int, int], BorderStrips | None]:

@@ -86,13 +86,13 @@ def check_unreadable(job: SlideJob, basis: SlideBasis) -> None:
     Raises
     ------
     UnreadableSlideError
-        More of its tissue's tiles than ``slides.max_unreadable_pct`` could not be read.
+        More of its tissue than ``slides.max_unreadable_pct`` could not be read.
     """
-    refuse_damage(job, len(basis.settled.unreadable), basis.plan.tiles)
+    refuse_damage(job, len(basis.settled.unreadable), basis.plan.squares)
 
 
-def refuse_damage(job: SlideJob, unreadable: int, tiles: int) -> None:
-    """Refuse a slide by the number of its tissue's tiles and of those that cannot be read.
+def refuse_damage(job: SlideJob, unreadable: int, squares: int) -> None:
+    """Refuse a slide by the number of its tissue's squares and of those that cannot be read.
 
     Raises
     ------
@@ -100,9 +100,9 @@ def refuse_damage(job: SlideJob, unreadable: int, tiles: int) -> None:
         See :func:`check_unreadable`.
     """
     most_pct = job.config.slides.max_unreadable_pct
-    if tiles and 100 * unreadable / tiles > most_pct:
+    if squares and 100 * unreadable / squares > most_pct:
         raise UnreadableSlideError(
-            f"{job.name}: {unreadable} of {tiles} tissue tiles cannot be read, more than "
+            f"{job.name}: {unreadable} of {squares} squares of tissue cannot be read, more than "
             f"slides.max_unreadable_pct={most_pct:g}; copy the slide again or raise the limit"
         )
 

@@ -19,7 +19,7 @@ class SettledSlide:
     points: CellPoints
     """Every peak above the floor near tissue, sorted; cells are those above the threshold."""
     unreadable: tuple[Box, ...]
-    """Cores of tiles whose pixels could not be read, model-frame pixels."""
+    """Squares of tiles whose pixels could not be read, model-frame pixels."""
 
 
 def settle_slide(work: Path, plan: Plan, tissue: Tissue) -> SettledSlide:
@@ -35,7 +35,8 @@ def settle_slide(work: Path, plan: Plan, tissue: Tissue) -> SettledSlide:
     """
     peaks, damaged = _gather(work, plan)
     points = _points(merge_ties(peaks), plan, tissue)
-    boxes = tuple(plan.grid.lattice.tile(row, col).core for row, col in damaged)
+    squares = plan.grid.lattice.squares
+    boxes = tuple(squares.tile(row, col).core for row, col in damaged)
     return SettledSlide(points, boxes)
 
 

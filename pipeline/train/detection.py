@@ -101,7 +101,7 @@ def detect(
     at = card.threshold if threshold is None else threshold
     if threshold is None and post not in (None, card.post):
         at = card.peak_rule(post).usual_threshold or at
-    floor, classed = min(at, card.floor), card.spec.channels > 1
+    floor, classed = min(at, card.floor), len(card.channels) > 1
 
     def cells_of(field: Field) -> FoundCells:
         peaks, _, scaled = model_candidates(

@@ -26,8 +26,8 @@ from pipeline.run.clusters.environment import (
 from pipeline.run.clusters.pool import CPU, GPU
 from pipeline.run.travelling import first_line
 
-WORKER_BYTES = 3 * 2**29
-"""Memory a worker needs for torch, one region of pixels and its heatmap: 1.5 GiB."""
+WORKER_BYTES = 2**31
+"""Memory a worker needs for torch, one region of pixels and its heatmap: 2 GiB."""
 
 LOOPBACK_HOST = "127.0.0.1"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.tiling import RegionGrid, TileLattice
+from pipeline.core.coverage import tiles_with_squares
+from pipeline.core.tiling import RegionGrid, Tile, TileLattice
 from pipeline.errors import ConfigError, ModelError, OutputError, PipelineError, SlideError
 from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
@@ -22,7 +23,7 @@ from pipeline.run.plan import (
     StaleWorkError,
     Tissue,
     read_plan,
-    read_tissue_tiles,
+    read_tissue_squares,
     read_work,
     region_path,
     work_folder,
@@ -34,6 +35,7 @@ from pipeline.run.region_file import holds
 from pipeline.run.region_of_interest import load_roi, marked_files
 from pipeline.run.rescore import Standing, standing
 from pipeline.run.scoring import check_unreadable, refuse_damage
+from pipeline.run.tile_pixels import read_parts
 
 
 def look(job: SlideJob, read_all: bool = False) -> Outlook:
@@ -106,7 +108,7 @@ def _foreseen(seen: Outlook, job: SlideJob, read_all: bool) -> Outlook:
     plan, tissue = layout.plan, layout.tissue
     load_roi(job, plan)
     if read_all:
-        refuse_damage(job, _unreadable_tiles(job, plan, tissue), plan.tiles)
+        refuse_damage(job, _unreadable_squares(job, plan, tissue), plan.squares)
     seen = _with_plan(seen, plan)
     if not goes_on:
         return replace(seen, reason=why(before, key | score, members))
@@ -115,7 +117,7 @@ def _foreseen(seen: Outlook, job: SlideJob, read_all: bool) -> Outlook:
         seen,
         verdict="go on" if len(left) < len(plan.regions) else "predict",
         regions_left=len(left),
-        tiles_left=sum(_tiles_of(plan, tissue, index) for index in left),
+        tiles_left=sum(len(_tiles_of(plan, tissue, index)) for index in left),
     )
 
 
@@ -129,7 +131,7 @@ def _standing(seen: Outlook, job: SlideJob, stands: Standing) -> Outlook:
     try:
         _, _, plan = read_model(job.folder)
         basis = read_basis(job.folder) if stands.state == "score" else None
-        tiles = read_tissue_tiles(job.folder / BASIS_NAME)
+        squares = read_tissue_squares(job.folder / BASIS_NAME)
     except (OutputError, OSError):
         return _nothing_left(seen)
     if basis is not None:
@@ -137,7 +139,7 @@ def _standing(seen: Outlook, job: SlideJob, stands: Standing) -> Outlook:
         load_roi(job, basis.plan)
     lattice = TileLattice(plan.frame.width, plan.frame.height, plan.core_px, plan.halo_px)
     grid = RegionGrid(lattice, job.config.prediction.region_tiles)
-    plan = replace(plan, regions=_regions_with(grid, tiles))
+    plan = replace(plan, regions=_regions_with(grid, tiles_with_squares(squares, lattice)))
     return _nothing_left(_with_plan(seen, plan))
 
 
@@ -177,18 +179,17 @@ def _regions_with(grid: RegionGrid, tiles: NDArray[np.bool_]) -> tuple[int, ...]
     )
 
 
-def _tiles_of(plan: Plan, tissue: Tissue, index: int) -> int:
-    return sum(bool(tissue.tiles[t.row, t.col]) for t in plan.grid.region(index).tiles)
+def _tiles_of(plan: Plan, tissue: Tissue, index: int) -> list[Tile]:
+    covered = tiles_with_squares(tissue.squares, plan.grid.lattice)
+    return [tile for tile in plan.grid.region(index).tiles if covered[tile.row, tile.col]]
 
 
-def _unreadable_tiles(job: SlideJob, plan: Plan, tissue: Tissue) -> int:
-    """Read every tile as the regions would; how many of them are damaged."""
-    from pipeline.run.region import read_tiles  # brings torch
-
+def _unreadable_squares(job: SlideJob, plan: Plan, tissue: Tissue) -> int:
+    """Read everything as the regions would; how many squares of tissue are damaged."""
+    lattice, damaged = plan.grid.lattice, 0
     with opened(place_of(job), plan.slide.reader) as reader:
-        plane, damaged = SlidePlane(reader, plan.frame), 0
+        plane = SlidePlane(reader, plan.frame)
         for index in plan.regions:
-            region = plan.grid.region(index)
-            tiles = [tile for tile in region.tiles if tissue.tiles[tile.row, tile.col]]
-            damaged += len(tiles) - len(read_tiles(plane, tiles))
-        return damaged
+            tiles = _tiles_of(plan, tissue, index)
+            damaged += len(read_parts(plane, lattice, tiles, tissue.squares).unreadable)
+    return damaged

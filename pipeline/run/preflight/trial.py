@@ -65,12 +65,16 @@ def _keep_few(job: SlideJob) -> list[int]:
     plan, tissue = read_plan(work), read_tissue(work)
     places = np.linspace(0, len(plan.regions) - 1, TRIAL_TILES + 2)[1:-1]
     kept = sorted({plan.regions[round(place)] for place in places})
-    tiles = np.zeros_like(tissue.tiles)
+    lattice = plan.grid.lattice
+    side = lattice.core // lattice.square
+    squares = np.zeros_like(tissue.squares)
     for index in kept:
         for tile in plan.grid.region(index).tiles:
-            tiles[tile.row, tile.col] = tissue.tiles[tile.row, tile.col]
-    write_tissue(work, replace(tissue, tiles=tiles))
-    write_plan(work, replace(plan, regions=tuple(kept), tiles=int(np.count_nonzero(tiles))))
+            rows, cols = (slice(at * side, (at + 1) * side) for at in (tile.row, tile.col))
+            squares[rows, cols] = tissue.squares[rows, cols]
+    write_tissue(work, replace(tissue, squares=squares))
+    plan = replace(plan, regions=tuple(kept), tiles=len(kept))
+    write_plan(work, replace(plan, squares=int(np.count_nonzero(squares))))
     return kept
 
 

@@ -1,0 +1,140 @@
+"""Torch as an engine: a folded network on the CPU or on a CUDA device."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.errors import ModelError
+from pipeline.model.card import ModelCard
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.engine import DType, Engine, Heatmap, Pixels
+from pipeline.model.fold import fold_network
+from pipeline.model.registry import HeatmapNetwork
+
+AHEAD = 1
+"""Tiles that a device has begun when the one before is taken."""
+
+_REDUCED = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load_torch_engine(
+    folder: Path, *, device: str, threads: int, dtype: DType = "float32"
+) -> tuple[ModelCard, Engine]:
+    """Read a checkpoint and make it ready to run on a device.
+
+    Raises
+    ------
+    ModelError
+        It cannot be used, or there is no such device.
+    """
+    place = torch_device(device)
+    network, card = load_checkpoint(folder)
+    if place.type == "cuda":
+        return card, TorchCudaEngine(network, place, dtype=dtype)
+    return card, TorchCpuEngine(network, threads=threads)
+
+
+def torch_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises
+    ------
+    ModelError
+        There is no such device.
+    """
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ModelError(f"device={name!r}: torch sees no CUDA device; use device=cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ModelError(f"device={name!r}: there are {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+class TorchCpuEngine:
+    """Tiles one by one, in float32; torch's threads are set for the whole process."""
+
+    def __init__(self, network: HeatmapNetwork, *, threads: int) -> None:
+        self._network = fold_network(network)
+        torch.set_num_threads(threads)
+
+    def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
+        """See :class:`pipeline.model.engine.Engine`."""
+        for tile in tiles:
+            # torch takes neither read-only nor reversed arrays
+            pixels = torch.from_numpy(np.array(tile, order="C"))[None]
+            with torch.inference_mode():
+                # NHWC in memory, NCHW in shape: the layout the folded network works in
+                heatmap: Tensor = self._network(pixels.permute(0, 3, 1, 2))
+            yield np.asarray(_cropped(heatmap[0], margin).numpy())
+
+
+class TorchCudaEngine:
+    """Tiles one by one, the next one started before the last is taken.
+
+    Tiles of this size fill a device, and batches would have to be filled up to one size each: a
+    region has few tiles of many shapes. Kernels are deterministic and TF32 is off, so that a tile's
+    heatmap depends on its pixels alone. With a reduced ``dtype`` convolutions run under autocast;
+    what they give is read as float32.
+    """
+
+    def __init__(self, network: HeatmapNetwork, device: torch.device, *, dtype: DType) -> None:
+        self._network = fold_network(network).to(device)
+        self._device, self._dtype = device, dtype
+
+    def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
+        """See :class:`pipeline.model.engine.Engine`."""
+        flying: deque[tuple[Tensor, torch.cuda.Event]] = deque()
+        for tile in tiles:
+            flying.append(self._started(tile, margin))
+            if len(flying) > AHEAD:
+                yield _landed(*flying.popleft())
+        while flying:
+            yield _landed(*flying.popleft())
+
+    def _started(self, tile: Pixels, margin: int) -> tuple[Tensor, torch.cuda.Event]:
+        """Queue copy, network and copy back; nothing waits for the device."""
+        # pinned memory is kept by torch from tile to tile; copies from it run beside the network
+        staged = torch.empty(tile.shape, dtype=torch.uint8, pin_memory=True)
+        staged.numpy()[:] = tile
+        try:
+            with torch.inference_mode(), self._kernels(), self._precision():
+                pixels = staged.to(self._device, non_blocking=True)[None].permute(0, 3, 1, 2)
+                heatmap = _cropped(self._network(pixels)[0], margin).float().contiguous()
+                back = torch.empty(heatmap.shape, dtype=torch.float32, pin_memory=True)
+                back.copy_(heatmap, non_blocking=True)
+        except torch.cuda.OutOfMemoryError as error:
+            height, width, _ = tile.shape
+            raise ModelError(
+                f"{self._device}: no memory for one tile of {width} x {height} px; use a smaller "
+                "prediction.tile_core_px or fewer workers on the device"
+            ) from error
+        ended = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        ended.record(torch.cuda.current_stream(self._device))
+        return back, ended
+
+    def _kernels(self) -> AbstractContextManager[object]:
+        flags: AbstractContextManager[object] = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return flags
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._dtype == "float32":
+            return nullcontext()
+        return torch.autocast("cuda", _REDUCED[self._dtype])
+
+
+def _cropped(heatmaps: Tensor, margin: int) -> Tensor:
+    height, width = heatmaps.shape[-2:]
+    return heatmaps[..., margin : height - margin, margin : width - margin]
+
+
+def _landed(heatmap: Tensor, ended: torch.cuda.Event) -> Heatmap:
+    ended.synchronize()
+    return np.asarray(heatmap.numpy())
