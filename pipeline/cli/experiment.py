@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this one's runs.")
 @click.option("--fold", "folds", multiple=True, metavar="NAME", help="Only this one's runs.")
 @click.option(
+    "--card",
+    "model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Then write threshold and figures of the one --variant onto the card of this model.",
+)
+@click.option(
     "--table", "only_table", is_flag=True, help="Train nothing: figures from the stored points."
 )
 def experiment(
@@ -38,6 +44,7 @@ def experiment(
     jobs: int,
     variants: tuple[str, ...],
     folds: tuple[str, ...],
+    model: Path | None,
     only_table: bool,
 ) -> None:
     """Make every run of CONFIG (TOML) that is not finished, then write results.json and .md.
@@ -50,11 +57,14 @@ def experiment(
     from pipeline.train.experiment.config import load_experiment
     from pipeline.train.experiment.run import run_experiment
     from pipeline.train.experiment.table import write_results
+    from pipeline.train.experiment.vouching import vouch
 
     settings = load_experiment(config, pairs)
     folder = out or Path("experiments") / settings.name
     _check_names("variant", variants, [variant.name for variant in settings.variants])
     _check_names("fold", folds, [fold.name for fold in settings.folds])
+    if model is not None and len(variants) != 1:
+        raise ConfigError("--card: name the one --variant whose figures the model is to carry")
 
     def wanted(run: "Run") -> bool:
         chosen = not variants or run.variant.name in variants
@@ -65,6 +75,9 @@ def experiment(
             settings, folder, data=data_folder(data), jobs=jobs, only=wanted, on_run=_say
         )
     click.echo(write_results(settings, folder, data=data_folder(data)))
+    if model is not None:
+        card = vouch(settings, folder, variants[0], model, data=data_folder(data))
+        click.echo(f"{card.name}: threshold {card.threshold:g}, candidates from {card.floor:g}")
 
 
 def _check_names(what: str, given: Sequence[str], known: Sequence[str]) -> None:

@@ -32,8 +32,7 @@ def export_model(
         channels=("positive", "negative") if network.spec.channels == 2 else ("cell",),
         mpp_um=config.mpp_um,
         threshold=threshold,
-        # a threshold near a tenth leaves room to be lowered later without a new run
-        floor=min(threshold, max(config.post.floor, round(threshold / 2, 3))),
+        floor=floor_below(threshold, config.post.floor),
         nms_radius_um=config.post.radius_um,
         post=config.post.kind,
         halo_px=config.card.halo_px,
@@ -47,6 +46,11 @@ def export_model(
         created=datetime.now(UTC).date().isoformat(),
     )
     return save_checkpoint(folder, network, card, half=True)
+
+
+def floor_below(threshold: float, floor: float) -> float:
+    """Height from which candidates are kept: room to lower the threshold without a new run."""
+    return min(threshold, max(floor, round(threshold / 2, 3)))
 
 
 def add_figures(
