@@ -193,6 +193,22 @@ def test_a_name_that_is_markup_is_shown_as_text() -> None:
         assert "&lt;script&gt;" in page
 
 
+def test_the_table_shows_the_pace_of_each_slide() -> None:
+    clock = Clock()
+    board = ProgressBoard(clock=clock)
+    events = [opening(1), *story("s0-00000000", 8, "under way")]
+    for event in events[:3]:
+        board.tell(event)
+    clock.now += 4
+    for event in events[3:]:
+        board.tell(event)
+
+    page = table(board.rows()[0], named=True)
+
+    assert page.count("<th ") + page.count("<th>") == page.count("<td")
+    assert f'<td class="n">{4 * WORK.cells / 4:,.1f}</td>' in page
+
+
 def test_throughput_is_what_was_done_over_its_time() -> None:
     pace = Pace()
     for second in range(1, 121):
