@@ -16,6 +16,9 @@ WIDTH, HEIGHT = 1300, 1100
 """Level-0 pixels of a slide: nine regions of the settings below."""
 
 SETTINGS = """
+[inputs]
+settle_s = 0
+
 [prediction]
 model = "{model}"
 tile_core_px = 128
@@ -151,3 +154,17 @@ _KINDS: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("not a slide\n" * 2000, encoding="ascii"),
     "noise": _white_noise_as_tiff,
 }
+
+REASONS = {
+    "truncated": "truncated",
+    "worker-killer": "killed",
+    "no-mpp": "--mpp",
+    "empty": "empty",
+    "hanging": "45 s",
+    "wrong-mpp": "352.78",
+    "damaged-tiles": "cannot be read",
+    "crashing": "SIGSEGV",
+    "text": "not",
+    "noise": "not",
+}
+"""Words of the reason that fits each kind."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.archive_slides import SABOTAGE, SETTINGS, write_archive
+from benchmarks.archive_slides import REASONS, SABOTAGE, SETTINGS, write_archive
 from pipeline.io.results import read_score
 from tests.run.small_slides import result_bytes
 from tests.run.tiny_network import save_tiny_network
@@ -122,7 +122,7 @@ class Night:
     ) -> int:
         folders = list((out / "slides").glob("*")) if out.exists() else []
         done = sum((folder / "done.json").exists() for folder in folders)
-        seen.most_open = max(seen.most_open, sum((f / ".work").exists() for f in folders))
+        seen.most_open = max(seen.most_open, sum(map(_open, folders)))
         if done and seen.first_result_s is None:
             seen.first_result_s = time.monotonic() - began
         try:
@@ -149,6 +149,11 @@ class Night:
         return 1
 
 
+def _open(folder: Path) -> bool:
+    """Whether a slide is under way: what is kept of one that failed does not count."""
+    return (folder / ".work").exists() and not (folder / "score.json").exists()
+
+
 def broken_promises(
     out: Path, reference: Path, good: list[str], bad: dict[str, str], seen: Watched
 ) -> list[str]:
@@ -165,8 +170,8 @@ def broken_promises(
     for name, kind in bad.items():
         if name not in scores or scores[name].status != "failed":
             broken.append(f"{name}: {kind}, but not failed")
-        elif not scores[name].reason:
-            broken.append(f"{name}: failed without a reason")
+        elif REASONS[kind] not in (scores[name].reason or ""):
+            broken.append(f"{name}: the reason does not say {REASONS[kind]!r}")
     ids = {scores[name].slide.id for name in good if name in scores}
     ours, theirs = (
         {path: content for path, content in result_bytes(folder).items() if _slide_of(path) in ids}

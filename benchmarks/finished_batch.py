@@ -58,7 +58,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     archive.mkdir(parents=True)
     model = save_tiny_network(home / "model")
-    settings = SETTINGS.format(model=model, workers=2) + "\n[inputs]\nsettle_s = 0.0\n"
+    settings = SETTINGS.format(model=model, workers=2)
     (home / "run.toml").write_text(settings, encoding="utf-8")
     write_good(archive, 0)
     command = [sys.executable, "-m", "pipeline", "run", str(archive), "--out", str(out)]

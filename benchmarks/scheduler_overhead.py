@@ -12,6 +12,8 @@ import tempfile
 import time
 from typing import Any
 
+import psutil
+
 from pipeline.config import load_config
 from pipeline.core.frame import PlaneFrame
 from pipeline.run import flight
@@ -58,12 +60,13 @@ def planned(job: SlideJob, regions: int) -> None:
     write_plan(work, Plan(
         key={}, slide=facts, frame=frame, overview=frame, picture=frame, tissue_um_per_px=8.0,
         tissue_mm2=1.0, mpp_um=0.5, core_px=1024, halo_px=128, region_tiles=2, window=13,
-        floor=0.1, tiles=4 * regions, regions=tuple(range(regions)), started=utc_now(),
+        floor=0.1, tiles=4 * regions, squares=64 * regions,
+        regions=tuple(range(regions)), started=utc_now(),
     ))  # fmt: skip
 
 
-def measure(regions: int, slides: int, workers: int, ahead: int) -> tuple[float, float]:
-    """Drive all regions; CPU seconds of this process and wall-clock seconds."""
+def measure(regions: int, slides: int, workers: int, ahead: int) -> tuple[float, float, float]:
+    """Drive all regions; CPU seconds of this process, wall-clock seconds, its growth in MB."""
     import scheduler_overhead as own  # by this name the workers find the functions too
 
     flight._CALLS.update(prepare=own.plan_nothing, region=own.do_nothing, finalise=own.end_nothing)
@@ -87,6 +90,7 @@ def measure(regions: int, slides: int, workers: int, ahead: int) -> tuple[float,
         progress = [SlideProgress(job, position) for position, job in enumerate(jobs)]
         client.wait_for_workers(workers)
         cpu, wall = time.process_time(), time.perf_counter()
+        before = psutil.Process().memory_info().rss
         Driver(
             client,
             progress,
@@ -95,7 +99,8 @@ def measure(regions: int, slides: int, workers: int, ahead: int) -> tuple[float,
             finished=nobody_listens,
             emit=nobody_listens,
         ).run()
-        return time.process_time() - cpu, time.perf_counter() - wall
+        grown_mb = (psutil.Process().memory_info().rss - before) / 1e6
+        return time.process_time() - cpu, time.perf_counter() - wall, grown_mb
 
 
 def dask_alone(workers: int) -> float:
@@ -116,13 +121,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--window", type=int, default=8, help="of the run: window_per_worker")
     given = parser.parse_args()
-    cpu, wall = measure(given.regions, given.slides, given.workers, given.window)
-    print("| region tasks | slides | workers | window | CPU ms a task | wall ms a task |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    cpu, wall, grown_mb = measure(given.regions, given.slides, given.workers, given.window)
+    print("| region tasks | slides | workers | window | CPU ms a task | wall ms a task | memory |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     each = (1000 * cpu / given.regions, 1000 * wall / given.regions)
     print(
         f"| {given.regions} | {given.slides} | {given.workers} | {given.window} "
-        f"| {each[0]:.2f} | {each[1]:.2f} |\n\ntarget: at most {TARGET_MS} ms of CPU a task"
+        f"| {each[0]:.2f} | {each[1]:.2f} | {grown_mb:+.0f} MB |\n"
+        f"\ntarget: at most {TARGET_MS} ms of CPU a task"
     )
     print(f"dask alone, one submit and its result: {dask_alone(given.workers):.2f} ms of CPU")
 

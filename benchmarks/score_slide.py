@@ -79,6 +79,7 @@ def made_basis(count: int) -> SlideBasis:
         window=card.peak_rule().window,
         floor=card.floor,
         tiles=1,
+        squares=1,
         regions=(),
         started="",
     )
