@@ -19,15 +19,33 @@ def read_signed(folder: Path, card: ModelCard) -> bytes:
     ModelError
         It cannot be read, or is not the one the card vouches for.
     """
-    path = folder / (WEIGHTS_NAME if card.spec is not None else NETWORK_NAME)
-    payload = _read_weights(path)
-    found = hashlib.sha256(payload).hexdigest()
-    if found != card.weights_sha256:
-        raise ModelError(
-            f"{path}: sha256 {found[:12]} is not the card's "
-            f"{(card.weights_sha256 or 'nothing')[:12]}; fetch the model again"
-        )
+    path = _signed_path(folder, card)
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    _compare(path, hashlib.sha256(payload).hexdigest(), card)
     return payload
+
+
+def check_signed(folder: Path, card: ModelCard) -> str:
+    """Hold the file of the network against the card's checksum, and return that; a run begins so.
+
+    Raises
+    ------
+    ModelError
+        The card has no checksum, the file cannot be read, or is not the one the card vouches for.
+    """
+    if not card.weights_sha256:
+        raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
+    path = _signed_path(folder, card)
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    _compare(path, found, card)
+    return card.weights_sha256
 
 
 def refuse_pickle(path: Path) -> None:
@@ -41,9 +59,18 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
-def _read_weights(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ModelError(f"{path}: cannot read the weights ({reason})") from error
+def _signed_path(folder: Path, card: ModelCard) -> Path:
+    return folder / (WEIGHTS_NAME if card.spec is not None else NETWORK_NAME)
+
+
+def _compare(path: Path, found: str, card: ModelCard) -> None:
+    if found != card.weights_sha256:
+        raise ModelError(
+            f"{path}: sha256 {found[:12]} is not the card's "
+            f"{(card.weights_sha256 or 'nothing')[:12]}; fetch the model again"
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    reason = error.strerror or type(error).__name__
+    return ModelError(f"{path}: cannot read the weights ({reason})")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.errors import ModelError
 from pipeline.io.files import make_folder
 from pipeline.io.staging import settle_all
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.engine import require_engine
+from pipeline.model.signed import check_signed
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.versions import decisive_versions
 from pipeline.run.events import Event
@@ -82,10 +82,9 @@ def opened(
     card = load_card(folder)
     card.check_tiles_allowed()
     require_engine(card.engine(config.prediction.engine))
-    if not card.weights_sha256:
-        raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
+    weights_sha256 = check_signed(folder, card)
     threshold = CellRule.of(config, card).threshold
-    stored_calibration(config, weights_sha256=card.weights_sha256, threshold=threshold)
+    stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
     make_folder(out)
     out = out.resolve()
     with locked(out) as lock, stop_on_signals() as stop:
@@ -97,7 +96,7 @@ def opened(
             out=str(out),
             config=config,
             model_folder=str(folder),
-            weights_sha256=card.weights_sha256,
+            weights_sha256=weights_sha256,
             run_id="",
             retry_failed=retry_failed,
             versions=decisive_versions(),

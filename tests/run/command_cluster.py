@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import trustme
+
 from tests.processes import await_true, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,3 +75,15 @@ def command_cluster(
         yield cluster
     finally:
         cluster.close()
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Write a new authority and a certificate of it; the settings that name them."""
+    folder.mkdir()
+    authority = trustme.CA()
+    own = authority.issue_cert("127.0.0.1", "localhost")
+    files = {name: folder / f"{name}.pem" for name in ("tls_ca", "tls_cert", "tls_key")}
+    authority.cert_pem.write_to_path(str(files["tls_ca"]))
+    own.cert_chain_pems[0].write_to_path(str(files["tls_cert"]))
+    own.private_key_pem.write_to_path(str(files["tls_key"]))
+    return {name: str(path) for name, path in files.items()}

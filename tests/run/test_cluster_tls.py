@@ -1,33 +1,24 @@
 """TLS between driver, scheduler and workers, with certificates made here."""
 
+import json
 from pathlib import Path
 
 import pytest
-import trustme
 
 from pipeline.config import ClusterSettings
 from pipeline.errors import ConfigError
+from pipeline.run.archive import run_archive
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.address import scheduler_address
 from pipeline.run.clusters.tls import security
 from tests.processes import PATIENCE_S
-from tests.run.command_cluster import command_cluster
-
-
-def certificates(folder: Path) -> dict[str, str]:
-    """Write a new authority and a certificate of it; the settings that name them."""
-    folder.mkdir()
-    authority = trustme.CA()
-    own = authority.issue_cert("127.0.0.1", "localhost")
-    files = {name: folder / f"{name}.pem" for name in ("tls_ca", "tls_cert", "tls_key")}
-    authority.cert_pem.write_to_path(str(files["tls_ca"]))
-    own.cert_chain_pems[0].write_to_path(str(files["tls_cert"]))
-    own.private_key_pem.write_to_path(str(files["tls_key"]))
-    return {name: str(path) for name, path in files.items()}
+from tests.run.command_cluster import certificates, command_cluster
+from tests.run.conftest import Configure
+from tests.run.small_slides import result_bytes
 
 
 def test_a_tls_cluster_takes_its_own_clients_and_refuses_those_of_another_authority(
-    tmp_path: Path,
+    tmp_path: Path, slides: Path, configure: Configure, reference: Path
 ) -> None:
     ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
     flags = [
@@ -42,6 +33,13 @@ def test_a_tls_cluster_takes_its_own_clients_and_refuses_those_of_another_author
             client.wait_for_workers(1, timeout=PATIENCE_S)
             assert all(name.startswith("tls://") for name in client.nthreads())
             assert client.submit(sum, [1, 2]).result(timeout=PATIENCE_S) == 3
+        pairs = {"scheduler": address, **ours}
+        config = configure(
+            *(f"cluster.{name}={json.dumps(value)}" for name, value in pairs.items())
+        )
+        out = tmp_path / "out"
+        assert run_archive([slides / "second.tif"], out, config).exit_code == 0
+        assert result_bytes(out) == result_bytes(reference, "second-")
         with (
             pytest.raises(ConfigError, match=r"TLS was refused \(.+\); certificate") as caught,
             connect(ClusterSettings(scheduler=address, **others)),

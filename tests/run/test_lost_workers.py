@@ -1,10 +1,13 @@
-"""A pool keeps its size: a worker that dies is replaced, however long its replacement takes."""
+"""A pool keeps its size: a worker that dies or freezes is replaced, however long that takes."""
 
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import dask
+import psutil
 import pytest
 from distributed import Client
 
@@ -15,7 +18,7 @@ from pipeline.run.clusters import connect
 from pipeline.run.events import Event
 from tests.processes import await_true
 from tests.run.conftest import Configure
-from tests.run.small_slides import result_bytes, worker_processes
+from tests.run.small_slides import gone, result_bytes, worker_processes
 
 
 def test_a_worker_is_not_given_up_while_its_replacement_starts() -> None:
@@ -73,6 +76,51 @@ def test_workers_that_cannot_be_replaced_end_the_run_and_it_goes_on_later(
     broken.unlink()
     assert run_archive([slides], tmp_path / "out", config).exit_code == 0
     assert result_bytes(tmp_path / "out") == result_bytes(reference)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_frozen_in_a_region_is_replaced_and_changes_nothing(
+    tmp_path: Path, slides: Path, configure: Configure, reference: Path
+) -> None:
+    frozen: list[int] = []
+    told: list[str] = []
+
+    def freeze_one(event: Event) -> None:
+        told.append(event.message)
+        if event.kind == "region_done" and not frozen:
+            frozen.extend(freeze_in_a_region(tmp_path))
+
+    config = configure("prediction.region_tiles=1")
+    try:
+        # dask waits for ten signs of life at least, which are due every half second
+        with dask.config.set({"distributed.scheduler.worker-ttl": "8s"}):
+            summary = run_archive([slides / "second.tif"], tmp_path, config, on_event=freeze_one)
+        assert summary.exit_code == 0
+        assert frozen
+        assert any("it is tried alone" in line for line in told), told
+        assert gone(frozen, within_s=10)
+        assert result_bytes(tmp_path) == result_bytes(reference, "second-")
+    finally:
+        for pid in frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def freeze_in_a_region(out: Path) -> list[int]:
+    """Stop the process of a worker that is in the middle of a region now; [] where none is."""
+    for mark in out.glob(".running/*.region-*.txt"):
+        try:
+            pid = int(mark.read_text(encoding="utf-8").split()[1].removeprefix("pid="))
+        except (FileNotFoundError, IndexError):  # it ends or begins just now
+            continue
+        os.kill(pid, signal.SIGSTOP)
+        process = psutil.Process(pid)
+        while process.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+        if mark.exists():
+            return [pid]
+        os.kill(pid, signal.SIGCONT)
+    return []
 
 
 def processes(client: Client) -> set[int]:

@@ -10,10 +10,10 @@ from pipeline.model.registry import build_network
 from pipeline.model.spec import network_spec
 
 
-def save_tiny_network(folder: Path) -> Path:
+def save_tiny_network(folder: Path, *, seed: int = 1) -> Path:
     """Write the checkpoint, the same in every process, and return its folder."""
     with torch.random.fork_rng():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         network = build_network(network_spec("m_hrnet_tiny")).eval()
     card = ModelCard(
         name="tiny",

@@ -1,16 +1,23 @@
 """The Kubernetes manifests render, fit the schemas, and ask for no more than they need."""
 
+import os
 import re
 import shutil
+import socket
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 import yaml
 
 from pipeline.cli.run import run
 from pipeline.config import ClusterSettings
+from pipeline.run.clusters import connect
+from tests.processes import PATIENCE_S, start
+from tests.run.command_cluster import BIN, certificates
 from tests.workflows.operations import ROOT, WORKFLOWS
 
 KUBERNETES = WORKFLOWS / "kubernetes"
@@ -121,6 +128,54 @@ def test_the_scheduler_is_reached_under_the_name_of_its_service() -> None:
     worker = pods(manifests)["ki67-worker"]["containers"][0]["command"]
     assert address in worker
     assert f'scheduler = "{address}"' in (KUBERNETES / "cluster" / "nightly.toml").read_text()
+
+
+@pytest.mark.slow
+def test_scheduler_and_worker_start_with_the_commands_and_settings_as_written(
+    tmp_path: Path,
+) -> None:
+    """With another host and port, and other folders than those that a pod mounts."""
+    made = certificates(tmp_path / "tls")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    swaps = {
+        "/tls/ca.crt": made["tls_ca"],
+        "/tls/tls.crt": made["tls_cert"],
+        "/tls/tls.key": made["tls_key"],
+        "ki67-scheduler:8786": f"127.0.0.1:{port}",
+        "/tmp": str(tmp_path / "tmp"),  # noqa: S108 - what the manifest says
+    }
+
+    def here(text: str) -> str:
+        return re.sub("|".join(map(re.escape, swaps)), lambda found: swaps[found[0]], text)
+
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "dask").mkdir()
+    for name, place in (("dask.yaml", "dask"), ("nightly.toml", ".")):
+        text = here((KUBERNETES / "cluster" / name).read_text(encoding="utf-8"))
+        (tmp_path / place / name).write_text(text, encoding="utf-8")
+    for name in ("scheduler", "workers"):
+        manifests = (KUBERNETES / "cluster" / f"{name}.yaml").read_text(encoding="utf-8")
+        [pod] = pods(list(yaml.safe_load_all(manifests))).values()
+        program, *words = pod["containers"][0]["command"]
+        words = [port if word == "8786" else here(word) for word in words]
+        start(
+            [BIN / program, *words, "--host", "127.0.0.1"],
+            cwd=tmp_path / "tmp",
+            env=os.environ | {"DASK_CONFIG": str(tmp_path / "dask"), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    settings = tomllib.loads((tmp_path / "nightly.toml").read_text(encoding="utf-8"))
+    with connect(ClusterSettings(**settings["cluster"])) as client:
+        client.wait_for_workers(1, timeout=PATIENCE_S)
+        [address] = client.nthreads()
+        assert address.startswith("tls://")
+        total = client.submit(sum, [1, 2], resources={"GPU": 1})
+        assert total.result(timeout=PATIENCE_S) == 3
+        spill = client.submit(dask.config.get, "distributed.worker.memory.spill")
+        assert spill.result(timeout=PATIENCE_S) is False
 
 
 def test_the_image_is_built_from_pinned_packages_and_no_named_index() -> None:

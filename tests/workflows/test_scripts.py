@@ -100,6 +100,19 @@ def test_the_cron_line_runs_the_script_once_a_day_as_its_own_user() -> None:
     assert text.endswith("\n")
 
 
+def test_the_scrontab_line_submits_the_script_once_a_day() -> None:
+    text = (WORKFLOWS / "slurm" / "ki67.scrontab").read_text(encoding="utf-8")
+    options, line = (line for line in text.splitlines() if not line.startswith("# "))
+    assert options.startswith("#SCRON --")
+    minute, hour, *days, program, script = line.split()
+    assert 0 <= int(minute) < 60
+    assert 0 <= int(hour) < 24
+    assert (days, program) == (["*", "*", "*"], "sbatch")
+    home = read_environment(WORKFLOWS / "ki67.env")["KI67_HOME"]
+    assert (WORKFLOWS / Path(script).relative_to(f"{home}/workflows")).is_file()
+    assert text.endswith("\n")
+
+
 def test_the_log_that_is_rotated_is_the_one_that_is_written() -> None:
     rotated = (WORKFLOWS / "cron" / "ki67.logrotate").read_text(encoding="utf-8")
     found = re.search(r"(?m)^(/\S+) \{$", rotated)

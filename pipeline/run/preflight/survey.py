@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.errors import ModelError, OutputError, PipelineError
+from pipeline.errors import OutputError, PipelineError
 from pipeline.io.sources import SlideInput, discover
 from pipeline.model.card import load_card
+from pipeline.model.signed import check_signed
 from pipeline.model.zoo import resolve_model
 from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
@@ -120,10 +121,9 @@ def _job_of_all(config: RunConfig, out: Path | None, *, retry_failed: bool) -> S
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
     card.check_tiles_allowed()
-    if not card.weights_sha256:
-        raise ModelError(f"{folder}: the card has no weights_sha256; save the checkpoint again")
+    weights_sha256 = check_signed(folder, card)
     threshold = CellRule.of(config, card).threshold
-    stored_calibration(config, weights_sha256=card.weights_sha256, threshold=threshold)
+    stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
     return SlideJob(
         slide_id="",
         path="",
@@ -131,7 +131,7 @@ def _job_of_all(config: RunConfig, out: Path | None, *, retry_failed: bool) -> S
         out=str((out or Path(NOWHERE)).resolve()),
         config=config,
         model_folder=str(folder),
-        weights_sha256=card.weights_sha256,
+        weights_sha256=weights_sha256,
         run_id="preflight",
         retry_failed=retry_failed,
     )
