@@ -4,6 +4,9 @@ PipelineError
 ├── ConfigError            a setting is unknown or out of range               (exit 2)
 │   └── ManifestError      lines of a table of slides are wrong, each one said
 ├── ModelError             weights or model card cannot be used               (exit 2)
+│   └── MissingDeviceError there is no such device here
+├── DeviceError            the device that predicts is lost                   (no slide is blamed)
+│   └── DeviceMemoryError  it has too little memory now
 ├── AnnotationError        annotated fields or regions of interest are wrong
 ├── OutputError            the output folder cannot be written                (stops the batch)
 ├── LockedError            another run holds the output folder                (exit 3)
@@ -41,6 +44,18 @@ class ManifestError(ConfigError):
 
 class ModelError(PipelineError, ValueError):
     """Weights or model card cannot be used."""
+
+
+class MissingDeviceError(ModelError):
+    """The device that was asked for is not here; another machine may have it."""
+
+
+class DeviceError(PipelineError, RuntimeError):
+    """The device that predicts is lost to this process: says nothing about a slide."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The device has too little memory free now; that may pass."""
 
 
 class AnnotationError(PipelineError, ValueError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.io.fingerprint import members
-from pipeline.io.searching import is_upload, named_members
+from pipeline.io.searching import is_upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,8 @@ def unsettled(look: Look, *, settle_s: float, now_s: float) -> str | None:
 
 
 def _beside(path: Path) -> list[Path]:
-    """Files of a slide that :func:`members` has not: named ones, its folder, its own uploads."""
+    """What tells of a slide and :func:`members` has not: its folder, uploads under its name."""
     suffix = path.suffix.lower()
-    if suffix in (".vms", ".vmu"):
-        return named_members(path)
     if suffix == ".mrxs":
         folder = path.with_suffix("")
         return [folder] if folder.is_dir() else []

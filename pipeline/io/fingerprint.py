@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pipeline.io.dicom import series_members
 from pipeline.io.files import sha256_file
 from pipeline.io.reading import unreadable
+from pipeline.io.vms import is_vms_name, named_members
 
 SAMPLE_BYTES = 1 << 20
 """Read at the beginning, in the middle and at the end of each file."""
@@ -94,8 +95,9 @@ class MemberFile(Protocol):
 def fingerprint(path: Path) -> str:
     """Fingerprint a slide's content: ``sampled-sha256:`` and 64 hex digits.
 
-    Covers the size and three samples of every member file (a MIRAX folder, a DICOM series), and
-    the members' names, but not the slide's own name or place: a copy has the same fingerprint.
+    Covers the size and three samples of every member file (a MIRAX folder, a DICOM series, the
+    pictures a VMS file names), and the members' names, but not the slide's own name or place: a
+    copy has the same fingerprint.
     A change of a few bytes between the samples of a large file is not seen.
 
     Raises
@@ -187,9 +189,8 @@ def members(path: Path) -> list[Path]:
             return [path, *(p for p in series_members(path) if p != path)]
         except OSError:
             return [path]
-    if suffix in (".vms", ".vmu"):
-        beside = sorted(p for p in path.parent.glob("*") if p.is_file() and p != path)
-        return [path, *(p for p in beside if p.name.startswith(path.stem))]
+    if is_vms_name(path.name):
+        return [path, *named_members(path)]
     return [path]
 
 

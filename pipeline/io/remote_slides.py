@@ -18,6 +18,7 @@ from pipeline.io.objects import (
     state_of,
 )
 from pipeline.io.remote import is_web, shown, url_name, with_path
+from pipeline.io.vms import LARGEST_INDEX_BYTES, is_vms_name, named_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def look_up(url: str, members: Mapping[str, Mapping[str, Any]] | None = None) ->
     if files[0].state.size == 0:
         raise UnreachableSlideError(f"{shown(url)}: the object is empty; copy the slide again")
     files += [
-        RemoteFile(beside, place, state_of(beside)) for beside, place in _companions(url, name)
+        RemoteFile(beside, place, state_of(beside))
+        for beside, place in _companions(url, name, files[0].state)
     ]
     _refuse_changed(url, files, members or {})
     return RemoteSlide(url, tuple(files))
@@ -146,13 +148,15 @@ def _refuse_changed(
         raise SlideChangedError(f"{shown(url)}: it changed while it was read; run again")
 
 
-def _companions(url: str, name: PurePosixPath) -> list[tuple[str, PurePosixPath]]:
-    """The other objects of a slide: a MIRAX folder, a DICOM series, what a VMS file goes with."""
+def _companions(
+    url: str, name: PurePosixPath, state: ObjectState
+) -> list[tuple[str, PurePosixPath]]:
+    """The other objects of a slide: a MIRAX folder, a DICOM series, what a VMS file names."""
     suffix = name.suffix.lower()
     if suffix == ".mrxs":
         below = _listed(with_path(url, "/", cut=name.suffix))
         return [(found, PurePosixPath(name.stem) / url_name(found)) for found in below]
-    if suffix not in (".dcm", ".vms", ".vmu"):
+    if suffix != ".dcm" and not is_vms_name(name.name):
         return []
     path = url.partition("?")[0] if is_web(url) else url
     beside = _listed(with_path(url, "", cut=path.rpartition("/")[2]))
@@ -163,7 +167,8 @@ def _companions(url: str, name: PurePosixPath) -> list[tuple[str, PurePosixPath]
             uid = series_of(url)
             others = [found for found in others if uid is not None and series_of(found) == uid]
     else:
-        others = [found for found in others if url_name(found).startswith(name.stem)]
+        named = named_in(_beginning(url, state))
+        others = [found for found in others if url_name(found) in named]
     return [(found, PurePosixPath(url_name(found))) for found in others]
 
 
@@ -171,6 +176,16 @@ def series_of(url: str) -> str | None:
     """Read the SeriesInstanceUID of a DICOM object; None where there is none."""
     state = state_of(url)
     return uid_in(read_range(url, 0, min(HEAD_BYTES, state.size)) if state.ranges else b"")
+
+
+def _beginning(url: str, state: ObjectState) -> bytes:
+    """Read the text of a VMS file; a server that knows no ranges gives the whole of it."""
+    if state.ranges:
+        return read_range(url, 0, min(LARGEST_INDEX_BYTES, state.size))
+    if state.size > LARGEST_INDEX_BYTES:
+        return b""
+    store, path = connect(url)
+    return persistently(url, lambda: bytes(store.cat_file(path)))
 
 
 def _listed(folder: str) -> list[str]:

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.io.dicom import largest_of_series, series_members
 from pipeline.io.patterns import Wanted
 from pipeline.io.slides import SUFFIXES
+from pipeline.io.vms import is_vms_name, named_members
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ UPLOAD_SUFFIXES = frozenset(
 _PICTURE_WORDS = frozenset(
     ("label", "macro", "thumbnail", "thumb", "overview", "preview", "barcode", "slidelabel")
 )
-_NAMED_FILE = re.compile(r"^[^=\[\]]+=\s*(.+?)\s*$", re.MULTILINE)
-_LARGEST_INDEX_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -96,17 +95,6 @@ def represented(path: Path) -> Path:
     return largest_of_series(series_members(path))[0] if path.suffix.lower() == ".dcm" else path
 
 
-def named_members(path: Path) -> list[Path]:
-    """List the files beside a VMS or VMU file that it names."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_INDEX_BYTES).decode("latin-1")
-    except OSError:
-        return []
-    names = {name for name in _NAMED_FILE.findall(text) if "/" not in name and "\0" not in name}
-    return sorted(member for name in names if (member := path.parent / name).is_file())
-
-
 def _keep(found: Found, path: Path, relative: PurePosixPath, wanted: Wanted) -> None:
     if wanted.takes(relative):
         found.slides.append((path, relative))
@@ -141,12 +129,7 @@ def _kept(paths: list[Path], found: Found) -> list[Path]:
 
 def _own_slides(paths: list[Path]) -> list[Path]:
     """Leave out what belongs to another of these files."""
-    members = {
-        member
-        for path in paths
-        if path.suffix.lower() in (".vms", ".vmu")
-        for member in named_members(path)
-    }
+    members = {member for path in paths if is_vms_name(path.name) for member in named_members(path)}
     rest = [path for path in paths if path not in members and not is_picture(path, paths)]
     dicom = [path for path in rest if path.suffix.lower() == ".dcm"]
     return [path for path in rest if path not in set(dicom)] + largest_of_series(dicom)

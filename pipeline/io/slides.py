@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.tiling import Box
 from pipeline.errors import ConfigError
+from pipeline.io import vms
 from pipeline.io.mirax import mirax_fault, refuse_incomplete
 from pipeline.io.reading import refuse_no_file, unreadable
 from pipeline.io.tiff_limits import refuse_absurd
@@ -144,6 +145,8 @@ def open_slide(path: Path, reader: str = "auto") -> SlideReader:
     chosen = _choose(path, vendor) if reader == "auto" else reader
     if vendor == "mirax":
         refuse_incomplete(path)
+    if vendor == "hamamatsu" and vms.is_vms_name(path.name):
+        vms.refuse_incomplete(path)
     if chosen == "openslide":
         return OpenSlideReader(path)
     if vendor not in TIFFSLIDE_READS:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ModelError
+from pipeline.errors import DeviceError, MissingDeviceError, ModelError
+from pipeline.model.device_errors import device_error, tile_words
 from pipeline.model.engine import Heatmap, Pixels
 
 _SIDES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
@@ -22,13 +23,15 @@ class OnnxEngine:
     Raises
     ------
     ModelError
-        ONNX Runtime is not installed, or the file is no network of that kind.
+        ONNX Runtime is not installed or has no such device, or the file is no network of that kind.
+    DeviceError
+        The device is lost or full.
     """
 
     def __init__(
         self, path: Path, payload: bytes, *, channels: int, device: str, threads: int
     ) -> None:
-        self._path = path
+        self._path, self._device = path, device
         self._session = _session(path, payload, device, threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -67,6 +70,8 @@ class OnnxEngine:
         try:
             return self._session.run(None, {self._name: pixels})[0]
         except Exception as error:  # the library's own classes stand in no public module
+            if said := _device_said(error, self._device, tile_words(*pixels.shape[2:])):
+                raise said from error
             raise ModelError(f"{self._path}: ONNX Runtime: {_first_line(error)}") from error
 
     def _refuse_other_side(self, height: int, width: int) -> None:
@@ -93,14 +98,29 @@ def _session(path: Path, payload: bytes, device: str, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
-        raise ModelError(
+        raise MissingDeviceError(
             f"device={device!r}: this ONNX Runtime has no CUDA; install onnxruntime-gpu in its "
             "place, or use device=cpu"
         )
     try:
-        return onnxruntime.InferenceSession(payload, options, providers=[provider])
+        # without its fallback: a result says which device made it
+        session = onnxruntime.InferenceSession(
+            payload, options, providers=[provider], enable_fallback=0
+        )
     except Exception as error:  # see OnnxEngine._run
+        if said := _device_said(error, device, "the network"):
+            raise said from error
         raise ModelError(f"{path}: no ONNX network: {_first_line(error)}") from error
+    if session.get_providers()[0] != provider:
+        raise MissingDeviceError(
+            f"device={device!r}: ONNX Runtime cannot use CUDA here (driver, CUDA or cuDNN are "
+            "missing or do not fit); see `ki67 doctor`, or use device=cpu"
+        )
+    return session
+
+
+def _device_said(error: Exception, device: str, what: str) -> DeviceError | None:
+    return None if device == "cpu" else device_error(error, device, what)
 
 
 def _agrees(stated: object, wanted: int) -> bool:

@@ -78,6 +78,8 @@ class Predictor:
     ModelError
         If the model cannot be used, has changed since ``spec`` was made, or there is no such
         device.
+    DeviceError
+        If the device is lost or full.
     """
 
     def __init__(self, spec: PredictorSpec) -> None:
@@ -107,8 +109,9 @@ class Predictor:
         Raises
         ------
         ModelError
-            If a tile has another shape or type, the output is not finite, or a single tile does
-            not fit into the device's memory.
+            If a tile has another shape or type, or the output is not finite.
+        DeviceError
+            If the device is lost, or has no memory for a single tile.
         """
         for heatmap in self._engine.heatmaps(map(_checked, tiles), margin=margin):
             # a NaN goes through both, an infinity is one of them
@@ -121,7 +124,7 @@ class Predictor:
 
         Raises
         ------
-        ModelError
+        ModelError, DeviceError
             See :meth:`heatmaps`.
         """
         if tiles.ndim != 4:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.errors import ModelError
+from pipeline.errors import MissingDeviceError
 from pipeline.model.card import ModelCard
 from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.device_errors import device_errors, tile_words
 from pipeline.model.engine import DType, Engine, Heatmap, Pixels
 from pipeline.model.fold import fold_network
 from pipeline.model.registry import HeatmapNetwork
@@ -31,6 +32,8 @@ def load_torch_engine(
     ------
     ModelError
         It cannot be used, or there is no such device.
+    DeviceError
+        The device is lost or full.
     """
     place = torch_device(device)
     network, card = load_checkpoint(folder)
@@ -44,15 +47,16 @@ def torch_device(name: str) -> torch.device:
 
     Raises
     ------
-    ModelError
+    MissingDeviceError
         There is no such device.
     """
     device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ModelError(f"device={name!r}: torch sees no CUDA device; use device=cpu")
+            raise MissingDeviceError(f"device={name!r}: torch sees no CUDA device; use device=cpu")
         if (device.index or 0) >= torch.cuda.device_count():
-            raise ModelError(f"device={name!r}: there are {torch.cuda.device_count()} CUDA devices")
+            count = torch.cuda.device_count()
+            raise MissingDeviceError(f"device={name!r}: there are {count} CUDA devices")
     return device
 
 
@@ -81,11 +85,15 @@ class TorchCudaEngine:
     region has few tiles of many shapes. Kernels are deterministic and TF32 is off, so that a tile's
     heatmap depends on its pixels alone. With a reduced ``dtype`` convolutions run under autocast;
     what they give is read as float32.
+
+    Work on a device fails later than it is sent: what the device says of itself is looked for both
+    as a tile is sent and as its heatmap lands.
     """
 
     def __init__(self, network: HeatmapNetwork, device: torch.device, *, dtype: DType) -> None:
-        self._network = fold_network(network).to(device)
         self._device, self._dtype = device, dtype
+        with device_errors(str(device), "the network"):
+            self._network = fold_network(network).to(device)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
         """See :class:`pipeline.model.engine.Engine`."""
@@ -93,30 +101,29 @@ class TorchCudaEngine:
         for tile in tiles:
             flying.append(self._started(tile, margin))
             if len(flying) > AHEAD:
-                yield _landed(*flying.popleft())
+                yield self._landed(*flying.popleft())
         while flying:
-            yield _landed(*flying.popleft())
+            yield self._landed(*flying.popleft())
 
     def _started(self, tile: Pixels, margin: int) -> tuple[Tensor, torch.cuda.Event]:
         """Queue copy, network and copy back; nothing waits for the device."""
-        # pinned memory is kept by torch from tile to tile; copies from it run beside the network
-        staged = torch.empty(tile.shape, dtype=torch.uint8, pin_memory=True)
-        staged.numpy()[:] = tile
-        try:
+        with device_errors(str(self._device), tile_words(*tile.shape[:2])):
+            # torch keeps pinned memory from tile to tile; copies from it run beside the network
+            staged = torch.empty(tile.shape, dtype=torch.uint8, pin_memory=True)
+            staged.numpy()[:] = tile
             with torch.inference_mode(), self._kernels(), self._precision():
                 pixels = staged.to(self._device, non_blocking=True)[None].permute(0, 3, 1, 2)
                 heatmap = _cropped(self._network(pixels)[0], margin).float().contiguous()
                 back = torch.empty(heatmap.shape, dtype=torch.float32, pin_memory=True)
                 back.copy_(heatmap, non_blocking=True)
-        except torch.cuda.OutOfMemoryError as error:
-            height, width, _ = tile.shape
-            raise ModelError(
-                f"{self._device}: no memory for one tile of {width} x {height} px; use a smaller "
-                "prediction.tile_core_px or fewer workers on the device"
-            ) from error
-        ended = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        ended.record(torch.cuda.current_stream(self._device))
+            ended = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            ended.record(torch.cuda.current_stream(self._device))
         return back, ended
+
+    def _landed(self, heatmap: Tensor, ended: torch.cuda.Event) -> Heatmap:
+        with device_errors(str(self._device), "a heatmap"):
+            ended.synchronize()
+        return np.asarray(heatmap.numpy())
 
     def _kernels(self) -> AbstractContextManager[object]:
         flags: AbstractContextManager[object] = torch.backends.cudnn.flags(
@@ -133,8 +140,3 @@ class TorchCudaEngine:
 def _cropped(heatmaps: Tensor, margin: int) -> Tensor:
     height, width = heatmaps.shape[-2:]
     return heatmaps[..., margin : height - margin, margin : width - margin]
-
-
-def _landed(heatmap: Tensor, ended: torch.cuda.Event) -> Heatmap:
-    ended.synchronize()
-    return np.asarray(heatmap.numpy())

@@ -16,7 +16,7 @@ from pipeline.run.clusters.pool import Roster
 from pipeline.run.events import Event, EventKind, Work
 from pipeline.run.flight import Flight, Landing
 from pipeline.run.plan import StaleWorkError, missing_regions, read_plan, work_folder
-from pipeline.run.quarantine import Ending, ending_of, keep_record, verdict_on
+from pipeline.run.quarantine import Ending, device_fault, ending_of, keep_record, verdict_on
 from pipeline.run.setbacks import Meaning, Setback, judge
 from pipeline.run.slide import Phase, SlideProgress, Task
 from pipeline.run.space import check_space, slide_bytes
@@ -63,7 +63,8 @@ class Driver:
         self._roster = Roster(client)
         self._pool = self._roster.look()
         self._workers_asked, self._workers_seen = 0.0, time.monotonic()
-        self._workers_told = -1
+        self._workers_told, self._workers_most = -1, self._pool.predicting
+        self._refused: list[str] = []
 
     def run(self) -> None:
         """Work until every slide is done or has failed.
@@ -71,7 +72,7 @@ class Driver:
         Raises
         ------
         InterruptedRunError
-            The run was asked to stop, or the cluster has no workers.
+            The run was asked to stop, the cluster has no workers, or none can do the work.
         SchedulerLostError
             All futures are gone.
         OutputError, ModelError, ConfigError
@@ -181,11 +182,20 @@ class Driver:
             slide.fail(setback.reason, retry_next_run=setback.retry_next_run)
 
     def _refuse_worker(self, slide: SlideProgress, task: Task, error: ForeignWorkerError) -> None:
-        """Send a worker away that joined and cannot do this work; the task goes to another."""
+        """Send a worker away that cannot do this work; the task goes to another while there is one.
+
+        A pool of our own starts none in its place.
+        """
+        self._look_at_workers()  # it may have come this moment
         if error.address in self._pool.gpu | self._pool.cpu:
             self._emit(Event("notice", message=f"{error}; it gets no more work"))
             self._client.retire_workers([error.address], close_workers=True)
             self._look_at_workers()
+            self._refused.append(error.reason)
+        own = self._settings.chosen == "local"
+        nobody = own and 0 < self._workers_most <= len(self._refused)
+        if nobody or task.attempt >= self._settings.retries:
+            raise InterruptedRunError(f"{error.reason}; then run the same command to go on")
         self._set_back(slide, task, Setback(Meaning.PASSING, error.reason))
 
     def _worker_lost(self, slide: SlideProgress, task: Task) -> None:
@@ -199,6 +209,8 @@ class Driver:
             slide.held += 1
             self._suspects.append(task.again())
             return
+        if ending is Ending.DEVICE:
+            raise InterruptedRunError(device_fault(job, str(task), tries))
         verdict = verdict_on(job, str(task), tries)
         keep_record(job, str(task), tries, verdict)
         slide.fail(verdict.reason, retry_next_run=verdict.retry_next_run)
@@ -249,6 +261,7 @@ class Driver:
 
     def _look_at_workers(self) -> None:
         self._pool = self._roster.look()
+        self._workers_most = max(self._workers_most, self._pool.predicting)
         if self._pool.predicting != self._workers_told:
             self._workers_told = self._pool.predicting
             self._emit(Event("workers", done=self._workers_told))
@@ -261,6 +274,8 @@ class Driver:
         elif time.monotonic() - self._workers_seen > (limit_s := self._settings.worker_wait_s):
             own = self._settings.chosen == "local"
             remedy = NOT_STARTED if own else "start one and run again"
+            if self._refused:
+                remedy = f"{self._refused[-1]}; then run again"
             raise InterruptedRunError(f"the cluster has had no worker for {limit_s:g} s; {remedy}")
 
     def _tell(

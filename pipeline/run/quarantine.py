@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.io.files import write_json_atomic
 from pipeline.run.job import SlideJob
 from pipeline.run.plan import utc_now
-from pipeline.run.tries import Try
+from pipeline.run.tries import DEVICE_LOST, Try
 
 QUARANTINE_NAME = "quarantine"
 
@@ -28,6 +28,7 @@ class Ending(Enum):
     HUNG = "did not end"
     CRASHED = "crashed"
     MEMORY = "ran out of memory"
+    DEVICE = "lost its device"
     KILLED = "was killed"
 
 
@@ -44,6 +45,8 @@ def ending_of(last: Try | None) -> Ending:
     """Tell how the worker of a try ended; without any trace it was killed from outside."""
     if last is None:
         return Ending.KILLED
+    if any(line.startswith(DEVICE_LOST) for line in last.trace):
+        return Ending.DEVICE
     if any(line.startswith("Timeout (") for line in last.trace):
         return Ending.HUNG
     if any(line.startswith("Fatal Python error") for line in last.trace):
@@ -56,7 +59,7 @@ def ending_of(last: Try | None) -> Ending:
 def verdict_on(job: SlideJob, task: str, tries: Sequence[Try]) -> Verdict:
     """Tell in one line why a slide is set aside, and whether the next run should try it."""
     last = tries[-1] if tries else None
-    ending, times = ending_of(last), f"{len(tries)} time{'' if len(tries) == 1 else 's'}"
+    ending, times = ending_of(last), _times(tries)
     if last is None or ending is Ending.KILLED:
         return Verdict(ending, f"worker killed repeatedly ({task})", True)
     if ending is Ending.HUNG:
@@ -75,7 +78,19 @@ def verdict_on(job: SlideJob, task: str, tries: Sequence[Try]) -> Verdict:
         return Verdict(ending, reason, True)
     reason = f"{job.name}: {task} crashed its worker, {times} ({_words(last)}{_place(last)})"
     # one crash may be a machine's; the same one again and again is the slide's
-    return Verdict(ending, reason, len(tries) < 2)
+    passing = len(tries) < 2 or any(ending_of(entry) is Ending.DEVICE for entry in tries)
+    return Verdict(ending, reason, passing)
+
+
+def device_fault(job: SlideJob, task: str, tries: Sequence[Try]) -> str:
+    """Say in one line that a task lost its device each time, the last time where and how."""
+    last = tries[-1]
+    said = next(line for line in last.trace if line.startswith(DEVICE_LOST))
+    return (
+        f"{job.name}: {task} lost its device, {_times(tries)}, the last time on {last.host} "
+        f"({said.removeprefix(DEVICE_LOST)}); no slide is blamed: look at the device and its "
+        "driver, then run the same command to go on"
+    )
 
 
 def keep_record(job: SlideJob, task: str, tries: Sequence[Try], verdict: Verdict) -> None:
@@ -112,6 +127,10 @@ def drop_record(job: SlideJob) -> None:
 def record_path(job: SlideJob) -> Path:
     """Where a slide's record stands, if it was set aside."""
     return Path(job.out) / QUARANTINE_NAME / f"{job.slide_id}.json"
+
+
+def _times(tries: Sequence[Try]) -> str:
+    return f"{len(tries)} time{'' if len(tries) == 1 else 's'}"
 
 
 def _words(last: Try) -> str:

@@ -52,7 +52,9 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     SlideError
         The prediction failed, or the plan is gone.
     ModelError
-        The model or the device cannot be used.
+        The model cannot be used, or there is no such device.
+    DeviceError
+        The device is lost or full.
     OutputError
         The output folder cannot be written.
     """

@@ -11,6 +11,9 @@ from distributed.comm.core import CommClosedError
 
 from pipeline.errors import (
     ConfigError,
+    DeviceError,
+    DeviceMemoryError,
+    InterruptedRunError,
     ModelError,
     OutputError,
     SlideChangedError,
@@ -63,7 +66,7 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
     ------
     SchedulerLostError
         All futures are gone.
-    OutputError, ModelError, ConfigError
+    OutputError, ModelError, ConfigError, InterruptedRunError
         No slide could go on.
     """
     match error:
@@ -82,6 +85,10 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
         case OutputError():
             check_there(Path(out))  # where it is gone, this says so and not which file is missing
             raise error
+        case DeviceMemoryError():  # of a device that others use as well
+            return Setback(Meaning.SLIDE, f"{task}: {error}", retry_next_run=True)
+        case DeviceError():  # of a worker that could not end itself
+            raise InterruptedRunError(f"{error}; no slide is blamed, run again") from error
         case ModelError() | ConfigError():
             raise error
         case ModuleNotFoundError():  # an installation's fault, never a slide's

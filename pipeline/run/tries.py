@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from distributed import get_worker
 
-from pipeline.errors import OutputError, PipelineError
+from pipeline.errors import DeviceError, DeviceMemoryError, OutputError, PipelineError
 from pipeline.io.files import output_errors
 from pipeline.run.job import SlideJob
 from pipeline.run.plan import utc_now
@@ -36,6 +36,9 @@ _TOLD_SHARE = 0.5
 _MEMORY_EVERY_S = 0.2
 _HEAD = re.compile(r"^try pid=(\d+) thread=(0x[0-9a-f]+) host=(\S+) started=(\S+)$")
 _MEMORY = re.compile(r"^memory (\d+) of (\d+)$")
+
+DEVICE_LOST = "Device lost: "
+"""Begins the last line of a worker whose device was lost."""
 
 
 class TaskLostError(PipelineError):
@@ -97,6 +100,9 @@ def check_there(out: Path) -> None:
 def tried(job: SlideJob, task: str, attempt: int) -> Iterator[None]:
     """Mark a task as begun while the body runs, and end the process at the deadline.
 
+    A worker whose device is lost ends as well, and its mark stays: nothing in the process can use
+    the device again, a process that starts in its place may.
+
     Raises
     ------
     TaskLostError
@@ -120,6 +126,10 @@ def tried(job: SlideJob, task: str, attempt: int) -> Iterator[None]:
         _watch.begin(stream, job.config.cluster.task_timeout_s)
         try:
             yield
+        except DeviceError as error:
+            if not isinstance(error, DeviceMemoryError):
+                _end_worker(stream, error)
+            raise
         finally:
             _watch.end(stream)
             path.unlink(missing_ok=True)
@@ -146,6 +156,17 @@ def read_tries(job: SlideJob, task: str) -> list[Try]:
         elif found and line.strip():
             found[-1].trace.append(line.rstrip())
     return found
+
+
+def _end_worker(stream: io.FileIO, error: DeviceError) -> None:
+    """End this process at once, if it is a worker: one starts in its place."""
+    try:
+        get_worker()
+    except ValueError:
+        return
+    with suppress(OSError):  # a full disk: the driver then knows only that it died
+        stream.write(f"{DEVICE_LOST}{' '.join(str(error).split())}\n".encode())
+    os._exit(1)
 
 
 class _Watch:

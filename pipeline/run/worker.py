@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.run.clusters.admission import admitted
+from pipeline.run.clusters.admission import admitted, device_here
 from pipeline.run.job import SlideJob
 from pipeline.run.stages import StageClock
 from pipeline.run.travelling import travelling
@@ -28,7 +28,7 @@ def process_region(job: SlideJob, attempt: int, index: int) -> dict[str, Any]:
 
     job = admitted(job)
     task = f"region {index}"
-    with travelling(task), tried(job, task, attempt):
+    with travelling(task), tried(job, task, attempt), device_here():
         return region.process_region(job, index)
 
 

@@ -103,6 +103,21 @@ def test_all_files_of_a_dicom_series_count(tmp_path: Path) -> None:
     assert fingerprint(first) != before
 
 
+def test_the_pictures_that_a_vms_file_names_count_and_no_others(tmp_path: Path) -> None:
+    path, picture = tmp_path / "renamed.vms", tmp_path / "pic.jpg"
+    path.write_text("[Virtual Microscope Specimen]\nImageFile(0,0)=pic.jpg\nMapFile=gone.jpg\n")
+    picture.write_bytes(b"picture")
+    (tmp_path / "renamed-b.vms").write_text("another slide")
+    assert members(path) == [path, picture]
+    before = slide_content(path)
+    (tmp_path / "renamed-b.vms").write_text("changed")
+    assert slide_content(path) == before
+    picture.write_bytes(b"swapped")
+    after = slide_content(path)
+    assert after.fingerprint != before.fingerprint
+    assert changed_members(before.as_json(), after.as_json()) == ["pic.jpg changed"]
+
+
 def test_a_missing_file_is_named_without_its_folder(tmp_path: Path) -> None:
     with pytest.raises(UnreadableSlideError, match=r"^gone\.svs: .*No such file") as caught:
         fingerprint(tmp_path / "gone.svs")

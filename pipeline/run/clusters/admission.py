@@ -4,12 +4,14 @@ import functools
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from distributed import get_worker
 
-from pipeline.errors import ModelError
+from pipeline.errors import MissingDeviceError, ModelError
 from pipeline.model.card import CARD_NAME
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.versions import Versions, decisive_versions, differences
@@ -45,6 +47,22 @@ def admitted(job: SlideJob) -> SlideJob:
         job.versions, job.out, job.run_id, job.model_folder, job.config.prediction.model
     )
     return job if folder == job.model_folder else replace(job, model_folder=folder)
+
+
+@contextmanager
+def device_here() -> Iterator[None]:
+    """Refuse this worker where the body finds that the device it needs is not here.
+
+    Raises
+    ------
+    ForeignWorkerError
+        It names what is missing.
+    """
+    try:
+        yield
+    except MissingDeviceError as error:
+        name, address, _ = _whoami()
+        raise ForeignWorkerError(f"{name}: {error}", address) from error
 
 
 @functools.lru_cache(maxsize=4)
