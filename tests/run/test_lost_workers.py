@@ -16,7 +16,7 @@ from pipeline.errors import InterruptedRunError
 from pipeline.run.archive import run_archive
 from pipeline.run.clusters import connect
 from pipeline.run.events import Event
-from tests.processes import await_true
+from tests.processes import PATIENCE_S, await_true
 from tests.run.conftest import Configure
 from tests.run.small_slides import gone, result_bytes, worker_processes
 
@@ -53,6 +53,23 @@ def test_workers_that_do_not_start_are_told_in_a_line_and_cost_nothing(
     with pytest.raises(InterruptedRunError, match=r"no worker process starts .* `ki67 doctor`"):
         run_archive([slides], tmp_path / "out", configure(*machine))
     assert not list((tmp_path / "out").glob("slides/*/score.json"))
+
+
+def test_a_worker_that_is_killed_as_it_starts_does_not_end_the_run(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    once.touch()
+    preload = tmp_path / "killed.py"
+    preload.write_text(
+        f"import os, signal\nif os.path.exists({str(once)!r}):\n"
+        f"    os.unlink({str(once)!r})\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    settings = ClusterSettings(workers=2, dashboard=False, preload=(str(preload),))
+
+    with connect(settings) as client:
+        client.wait_for_workers(2, timeout=PATIENCE_S)
+        assert client.submit(sum, (1, 2)).result() == 3
+
+    assert not once.exists()
 
 
 @pytest.mark.slow

@@ -26,11 +26,15 @@ from pipeline.run.clusters.environment import (
 from pipeline.run.clusters.pool import CPU, GPU
 from pipeline.run.travelling import first_line
 
+LOG = logging.getLogger(__name__)
+
 WORKER_BYTES = 2**31
 """Memory a worker needs for torch, one region of pixels and its heatmap: 2 GiB."""
 
 LOOPBACK_HOST = "127.0.0.1"
 
+STARTS = 3
+"""Times that a pool is started: dask gives one up as soon as one of its processes is killed."""
 
 NOT_STARTED = (
     "no worker process starts on this machine; see `ki67 doctor` for memory, disk and packages, "
@@ -64,10 +68,7 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
     with dask.config.set(dask_settings), environment_kept(), warnings.catch_warnings():
         # another run may take the dashboard's port first; this one prints where its own is
         warnings.filterwarnings("ignore", message="Port \\d+ is already in use")
-        try:
-            cluster = _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
-        except (OSError, RuntimeError) as error:
-            raise InterruptedRunError(f"{NOT_STARTED} ({_root(error)})") from error
+        cluster = _started(settings, devices)
         with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
             yield client
 
@@ -86,6 +87,16 @@ def local_workers(settings: ClusterSettings) -> int:
         return settings.workers
     most = len(os.sched_getaffinity(0)) // settings.threads
     return max(1, min(most, int(MEMORY_LIMIT // WORKER_BYTES)))
+
+
+def _started(settings: ClusterSettings, devices: list[str], tries: int = STARTS) -> SpecCluster:
+    try:
+        return _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
+    except (OSError, RuntimeError) as error:
+        if tries == 1:
+            raise InterruptedRunError(f"{NOT_STARTED} ({_root(error)})") from error
+        LOG.info("workers did not start (%s); once more", _root(error))
+    return _started(settings, devices, tries - 1)
 
 
 def _root(error: BaseException) -> str:
