@@ -81,7 +81,7 @@ class Flight:
             **placement,
         )
         self._flying.update(zip(futures, tasks, strict=True))
-        self._in_loop(lambda: [future.add_done_callback(self._arrived.put) for future in futures])
+        self._await(futures)
 
     def landed(self, timeout_s: float) -> list[Landing]:
         """Take up the tasks that end within a moment of the first; none when the time is over.
@@ -104,16 +104,22 @@ class Flight:
             except queue.Empty:
                 break
         results = self._fetch([future for future in arrived if future.status == "finished"])
-        landings = [self._landing(future, results.get(future)) for future in arrived]
-        self._in_loop(lambda: [future.release() for future in arrived])
+        # a worker that dies with results takes them along: dask has these tasks done again
+        again = [f for f in arrived if f not in results and f.status in ("lost", "pending")]
+        here = [future for future in arrived if future not in again]
+        landings = [self._landing(future, results.get(future)) for future in here]
+        self._in_loop(lambda: [future.release() for future in here])
+        self._await(again)
         return landings
 
     def _landing(self, future: Future[Any], held: dict[str, object] | None) -> Landing:
         task = self._flying.pop(future)
-        if future.status in ("cancelled", "lost"):
+        if held is not None:
+            return Landing(task, held)
+        if future.status == "cancelled":
             return Landing(task, error=SchedulerLostError())
         try:
-            return Landing(task, future.result(timeout=_GATHER_S) if held is None else held)
+            return Landing(task, future.result(timeout=_GATHER_S))
         except Exception as error:  # noqa: BLE001 - the driver judges it
             return Landing(task, error=error)
 
@@ -132,6 +138,10 @@ class Flight:
             logger.info("%d results not fetched together", len(futures), exc_info=error)
             return {}
         return dict(zip(futures, results, strict=True))
+
+    def _await(self, futures: Sequence[Future[Any]]) -> None:
+        if futures:
+            self._in_loop(lambda: [one.add_done_callback(self._arrived.put) for one in futures])
 
     def _in_loop(self, work: Callable[[], object]) -> None:
         """Do it in the client's own thread, which is then woken once and not for each future."""
