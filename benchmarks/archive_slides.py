@@ -155,16 +155,17 @@ _KINDS: dict[str, Callable[[Path], object]] = {
     "noise": _white_noise_as_tiff,
 }
 
-REASONS = {
-    "truncated": "truncated",
-    "worker-killer": "killed",
-    "no-mpp": "--mpp",
-    "empty": "empty",
-    "hanging": "45 s",
-    "wrong-mpp": "352.78",
-    "damaged-tiles": "cannot be read",
-    "crashing": "SIGSEGV",
-    "text": "not",
-    "noise": "not",
+REASONS: dict[str, tuple[str, ...]] = {
+    "truncated": ("truncated",),
+    "worker-killer": ("worker killed repeatedly",),
+    "no-mpp": ("--mpp",),
+    "empty": ("the file is empty",),
+    # where workers are killed all the time, none may live until the deadline
+    "hanging": ("did not end", "worker killed repeatedly"),
+    "wrong-mpp": ("um per pixel in the file cannot be true",),
+    "damaged-tiles": ("cannot be read",),
+    "crashing": ("Segmentation fault",),
+    "text": ("no slide format",),
+    "noise": ("truncated",),
 }
-"""Words of the reason that fits each kind."""
+"""Words that the reason fitting each kind has; one of several."""
