@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,19 @@ def scored_batch(
 def out(tmp_path: Path, scored_batch: Path) -> Path:
     """A copy to score again."""
     return Path(shutil.copytree(scored_batch, tmp_path / "out"))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A store behind a server of our own; the environment leads to it."""
+    from tests.io.remote_servers import s3_server  # its libraries take seconds: only where asked
+
+    with s3_server() as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def s3_cluster(s3: Any) -> Iterator[str]:  # made first: workers keep its environment
+    """Setting of two workers whose environment leads to the store."""
+    with connect(ClusterSettings(workers=2, dashboard=False)) as client:
+        yield f"cluster.scheduler={client.scheduler_info(n_workers=0)['address']}"

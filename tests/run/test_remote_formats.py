@@ -2,18 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.config import ClusterSettings
 from pipeline.run.archive import run_archive
-from pipeline.run.clusters import connect
 from pipeline.run.events import Event, RunSummary
 from tests.io.conftest import writer
-from tests.io.remote_servers import BUCKET, s3_server, web_server
+from tests.io.remote_servers import BUCKET, web_server
 from tests.processes import await_true
 from tests.run.conftest import Configure
 from tests.run.small_slides import result_bytes
@@ -24,19 +22,6 @@ pytestmark = pytest.mark.slow
 NAMES = ["mirax.mrxs", "scan.ndpi", "series/level0.dcm"]
 COPIED = {".mrxs", ".dat", ".dcm", ".ndpi"}
 SMALL = ("--width", "1300", "--height", "1100", "--levels", "3")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    with s3_server() as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def cluster(s3: Any) -> Iterator[str]:
-    """Two workers whose environment leads to the S3 server."""
-    with connect(ClusterSettings(workers=2, dashboard=False)) as client:
-        yield f"cluster.scheduler={client.scheduler_info(n_workers=0)['address']}"
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +39,10 @@ Run = Callable[..., RunSummary]
 
 
 @pytest.fixture(scope="module")
-def run(configure: Configure, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(configure: Configure, s3_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run an input into a folder; copies of its slides are gone soon after."""
     scratch = tmp_path_factory.mktemp("scratch")
-    config = configure(cluster, f"inputs.scratch={json.dumps(str(scratch))}")
+    config = configure(s3_cluster, f"inputs.scratch={json.dumps(str(scratch))}")
 
     def start(place: str | Path, out: Path, tell: Callable[[Event], None] | None = None) -> Any:
         summary = run_archive([place], out, config, on_event=tell)

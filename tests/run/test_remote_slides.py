@@ -9,28 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import ClusterSettings
 from pipeline.run.archive import run_archive
-from pipeline.run.clusters import connect
 from pipeline.run.events import Event
-from tests.io.remote_servers import BUCKET, WebServer, s3_server, web_server
+from tests.io.remote_servers import BUCKET, WebServer, web_server
 from tests.run.conftest import Configure
 from tests.run.small_slides import result_bytes, stained_tissue, write_slide
 
 SIGNATURE = "X-Amz-Signature=0ddba11c0ffee"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    with s3_server() as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def cluster(s3: Any) -> Iterator[str]:
-    """Two workers whose environment leads to the S3 server."""
-    with connect(ClusterSettings(workers=2, dashboard=False)) as client:
-        yield f"cluster.scheduler={client.scheduler_info(n_workers=0)['address']}"
 
 
 @pytest.fixture
@@ -51,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, s3: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def local_results(
-    tmp_path_factory: pytest.TempPathFactory, folder: Path, configure: Configure, cluster: str
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, configure: Configure, s3_cluster: str
 ) -> Callable[[str], dict[str, bytes]]:
     """Results of a run over the local files, by reader."""
     made: dict[str, dict[str, bytes]] = {}
@@ -59,7 +44,7 @@ def local_results(
     def results(reader: str) -> dict[str, bytes]:
         if reader not in made:
             out = tmp_path_factory.mktemp(reader)
-            run_archive([folder], out, configure(cluster, f"slides.reader={json.dumps(reader)}"))
+            run_archive([folder], out, configure(s3_cluster, f"slides.reader={json.dumps(reader)}"))
             made[reader] = result_bytes(out)
         return made[reader]
 
@@ -92,13 +77,15 @@ def at_first(kind: str, act: Callable[[], None]) -> Callable[[Event], None]:
 def test_results_from_a_bucket_are_those_of_the_local_files(
     tmp_path: Path,
     configure: Configure,
-    cluster: str,
+    s3_cluster: str,
     local_results: Callable[[str], dict[str, bytes]],
     reader: str,
 ) -> None:
     scratch = tmp_path / "scratch"
     config = configure(
-        cluster, f"slides.reader={json.dumps(reader)}", f"inputs.scratch={json.dumps(str(scratch))}"
+        s3_cluster,
+        f"slides.reader={json.dumps(reader)}",
+        f"inputs.scratch={json.dumps(str(scratch))}",
     )
     out = tmp_path / "out"
     summary = run_archive([f"s3://{BUCKET}/in/"], out, config)
@@ -116,7 +103,7 @@ def test_results_from_a_bucket_are_those_of_the_local_files(
 def test_a_signed_link_leaves_no_trace_in_results_logs_and_messages(
     tmp_path: Path,
     configure: Configure,
-    cluster: str,
+    s3_cluster: str,
     web: WebServer,
     folder: Path,
     caplog: pytest.LogCaptureFixture,
@@ -132,7 +119,7 @@ def test_a_signed_link_leaves_no_trace_in_results_logs_and_messages(
         summary = run_archive(
             links,
             tmp_path / "out",
-            configure(cluster, scratch),
+            configure(s3_cluster, scratch),
             on_event=lambda e: told.append(str(e)),
         )
     outcomes = {record.name.rsplit("/")[-1]: record.outcome for record in summary.records}
@@ -141,7 +128,7 @@ def test_a_signed_link_leaves_no_trace_in_results_logs_and_messages(
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or b"0ddba11" not in path.read_bytes(), path
     signed_again = [link.replace("0ddba11", "5ca1ab1e") for link in links[:1]]
-    again = run_archive(signed_again, tmp_path / "out", configure(cluster, scratch))
+    again = run_archive(signed_again, tmp_path / "out", configure(s3_cluster, scratch))
     assert [record.outcome for record in again.records] == ["already_done"]
 
 
@@ -149,7 +136,7 @@ def test_a_signed_link_leaves_no_trace_in_results_logs_and_messages(
 def test_an_object_replaced_during_the_run_is_scored_as_what_it_is_now(
     tmp_path: Path,
     configure: Configure,
-    cluster: str,
+    s3_cluster: str,
     s3: Any,
     folder: Path,
     local_results: Callable[[str], dict[str, bytes]],
@@ -161,7 +148,7 @@ def test_an_object_replaced_during_the_run_is_scored_as_what_it_is_now(
     summary = run_archive(
         [f"s3://{BUCKET}/replaced-{reader}/"],
         tmp_path / "out",
-        configure(cluster, scratch, f"slides.reader={json.dumps(reader)}"),
+        configure(s3_cluster, scratch, f"slides.reader={json.dumps(reader)}"),
         on_event=at_first("region_done", lambda: s3.put_file(str(folder / "first.tif"), key)),
     )
     assert [record.outcome for record in summary.records] == ["scored"]
@@ -172,12 +159,12 @@ def test_an_object_replaced_during_the_run_is_scored_as_what_it_is_now(
 
 
 def test_an_object_that_vanishes_fails_its_slide_and_is_tried_again(
-    tmp_path: Path, configure: Configure, cluster: str, s3: Any, folder: Path
+    tmp_path: Path, configure: Configure, s3_cluster: str, s3: Any, folder: Path
 ) -> None:
     for name in ("first.tif", "second.tif"):
         s3.put_file(str(folder / name), f"{BUCKET}/vanishing/{name}")
     lost = f"{BUCKET}/vanishing/first.tif"
-    config = configure(cluster, 'slides.reader="tiffslide"')
+    config = configure(s3_cluster, 'slides.reader="tiffslide"')
     where = [f"s3://{BUCKET}/vanishing/first.tif", f"s3://{BUCKET}/vanishing/second.tif"]
     summary = run_archive(
         where,
@@ -197,7 +184,7 @@ def test_an_object_that_vanishes_fails_its_slide_and_is_tried_again(
 def test_a_server_that_dies_and_comes_back_costs_time_only(
     tmp_path: Path,
     configure: Configure,
-    cluster: str,
+    s3_cluster: str,
     web: WebServer,
     folder: Path,
     local_results: Callable[[str], dict[str, bytes]],
@@ -212,7 +199,7 @@ def test_a_server_that_dies_and_comes_back_costs_time_only(
     summary = run_archive(
         [web.url("in/")],
         tmp_path / "out",
-        configure(cluster, 'slides.reader="tiffslide"'),
+        configure(s3_cluster, 'slides.reader="tiffslide"'),
         on_event=at_first("region_done", die),
     )
     back.join()
@@ -222,7 +209,7 @@ def test_a_server_that_dies_and_comes_back_costs_time_only(
 
 
 def test_a_slide_too_large_for_the_scratch_folder_fails_alone(
-    tmp_path: Path, configure: Configure, cluster: str, s3: Any, folder: Path
+    tmp_path: Path, configure: Configure, s3_cluster: str, s3: Any, folder: Path
 ) -> None:
     small = write_slide(tmp_path / "small.tif", stained_tissue(4, width=600, height=500))
     s3.put_file(str(small), f"{BUCKET}/sizes/small.tif")
@@ -233,7 +220,7 @@ def test_a_slide_too_large_for_the_scratch_folder_fails_alone(
         [f"s3://{BUCKET}/sizes/"],
         tmp_path / "out",
         configure(
-            cluster, f"inputs.scratch={json.dumps(str(scratch))}", f"inputs.scratch_gb={cap_gb}"
+            s3_cluster, f"inputs.scratch={json.dumps(str(scratch))}", f"inputs.scratch_gb={cap_gb}"
         ),
     )
     outcomes = {record.name: record for record in summary.records}
