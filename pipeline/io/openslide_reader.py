@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.core.tiling import Box
 from pipeline.errors import ConfigError
+from pipeline.io.jpeg_tiles import VENDORS, JpegTiles
 from pipeline.io.reading import (
     WHITE,
     bounds_within,
@@ -87,6 +88,7 @@ class OpenSlideReader:
         except openslide.OpenSlideError as error:
             raise unreadable(path, error) from error
         self._handle = slide
+        self._tiles = self._jpeg_tiles()
 
     def _describe(self, slide: openslide.OpenSlide) -> None:
         """Take the few properties that may leave the file; all others stay inside."""
@@ -109,6 +111,15 @@ class OpenSlideReader:
             [stated(f"openslide.bounds-{side}") for side in ("width", "height")],
         )
         self.resampled = stated("dicom.ImageType[3]") == "RESAMPLED"
+
+    def _jpeg_tiles(self) -> JpegTiles | None:
+        if self.vendor not in VENDORS:
+            return None
+
+        def shown(level: int, box: Box) -> NDArray[np.uint8]:
+            return self._rendered(level, box)[0]
+
+        return JpegTiles(self._path, self.level_sizes, shown)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read ``(height, width, 3)`` uint8 in level pixels; see `slides.SlideReader`."""
@@ -136,28 +147,29 @@ class OpenSlideReader:
 
     def _stored(self, level: int, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         if _whole(self._downsamples[level]):
-            return self._rendered(level, box.x0, box.y0, box.width, box.height)
+            pixels = None if self._tiles is None else self._tiles.read(level, box)
+            if pixels is not None:
+                return pixels, np.zeros(pixels.shape[:2], np.bool_)
+            return self._rendered(level, box)
         # OpenSlide takes whole level-0 places, so only some pixels of such a level can be hit and
         # the rest come out shifted by a fraction that depends on where the read began: begin
         # every read at a corner of one grid, and the fraction depends on the pixel alone
-        pixels = np.empty((box.height, box.width, 3), np.uint8)
+        rendered = np.empty((box.height, box.width, 3), np.uint8)
         absent = np.empty((box.height, box.width), np.bool_)
         for top in range(box.y0 - box.y0 % BLOCK_PX, box.y1, BLOCK_PX):
             for left in range(box.x0 - box.x0 % BLOCK_PX, box.x1, BLOCK_PX):
                 x0, y0 = max(left, box.x0), max(top, box.y0)
                 x1, y1 = min(left + BLOCK_PX, box.x1), min(top + BLOCK_PX, box.y1)
-                rgb, none = self._rendered(level, left, top, x1 - left, y1 - top)
+                rgb, none = self._rendered(level, Box(left, top, x1, y1))
                 part = np.s_[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0]
-                pixels[part] = rgb[y0 - top :, x0 - left :]
+                rendered[part] = rgb[y0 - top :, x0 - left :]
                 absent[part] = none[y0 - top :, x0 - left :]
-        return pixels, absent
+        return rendered, absent
 
-    def _rendered(
-        self, level: int, x: int, y: int, width: int, height: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _rendered(self, level: int, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         downsample = self._downsamples[level]
-        corner = math.floor(x * downsample + 0.5), math.floor(y * downsample + 0.5)
-        return on_white(self._region(corner, level, (width, height)))
+        corner = math.floor(box.x0 * downsample + 0.5), math.floor(box.y0 * downsample + 0.5)
+        return on_white(self._region(corner, level, (box.width, box.height)))
 
     def _region(self, corner_l0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
         """Read one RGBA region; a fresh handle gets a second try.
