@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.ccls import Peaks, localize, window_side
+from pipeline.core.ccls import Peaks, localize
+from pipeline.core.localizing import window_side
 from pipeline.core.matching import match
 from pipeline.model.predictor import get_predictor, predictor_spec
 from pipeline.model.zoo import resolve_model

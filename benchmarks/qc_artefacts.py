@@ -18,8 +18,8 @@ from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
 from pipeline.core.qc.bins import BinLayout
 from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
+from pipeline.core.qc.look import Glass, OverviewQuality
 from pipeline.core.qc.measures import measure_tile
-from pipeline.core.qc.overview import Glass, OverviewQuality
 from pipeline.core.qc.rules import LEAST_TISSUE, REASONS, BinValues, excluded_bins
 from pipeline.core.resampling import axis_taps, resample
 from pipeline.io.synthetic import DEMO_RANGES, FIRST_UNSEEN_SEED, TRAINING_RANGES, render_field

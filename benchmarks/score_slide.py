@@ -14,10 +14,9 @@ import numpy as np
 from pipeline.config import load_config
 from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
-from pipeline.core.qc.bins import BinLayout, bin_side
+from pipeline.core.qc.bins import MEASURES, BinLayout, bin_side
 from pipeline.core.qc.judge import MeasuredSlide
-from pipeline.core.qc.measures import MEASURES
-from pipeline.core.qc.overview import OverviewQuality
+from pipeline.core.qc.look import OverviewQuality
 from pipeline.model.card import load_card
 from pipeline.model.zoo import resolve_model
 from pipeline.run.basis import SlideBasis

@@ -137,7 +137,8 @@ def untiled(slide: Path) -> Points:
     import torch
 
     from benchmarks.nets import MPP_UM, RADIUS_UM, THRESHOLD, make_net
-    from pipeline.core.ccls import localize, window_side
+    from pipeline.core.ccls import localize
+    from pipeline.core.localizing import window_side
 
     image = openslide.OpenSlide(slide)
     whole = np.asarray(image.read_region((0, 0), 0, image.dimensions).convert("RGB"))

@@ -10,6 +10,7 @@ PACKAGE = ROOT / "pipeline"
 
 RANK = {
     "errors": 0,
+    "leaving": 0,
     "config": 1,
     "core": 2,
     "model": 3,
@@ -31,6 +32,7 @@ ONLY_IN = {
     "imagecodecs": {"io"},
     "openslide": {"io"},
     "shapely": {"io"},
+    "simplejpeg": {"io"},
     "sqlite3": {"io"},
     "tifffile": {"io"},
     "tiffslide": {"io"},

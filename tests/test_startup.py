@@ -17,6 +17,7 @@ from pipeline.cli import COMMANDS, cli, exit_code
 ROOT = Path(__file__).resolve().parent.parent
 IMPORT_SECONDS = 0.1
 HELP_SECONDS = 1.0
+ONLY_WORKERS = {"torch", "zarr", "scipy", "pyarrow", "openslide", "tiffslide"}
 HEAVY = {"torch", "numpy", "dask", "zarr", "pydantic", "openslide", "tiffslide"}
 
 
@@ -51,6 +52,33 @@ def test_help_answers_within_a_second() -> None:
 def test_the_command_line_imports_nothing_heavy() -> None:
     listing = "import json, sys, pipeline.cli; print(json.dumps(list(sys.modules)))"
     assert HEAVY.isdisjoint(json.loads(python("-c", listing).stdout))
+
+
+def test_a_driver_imports_nothing_that_only_workers_need() -> None:
+    listing = "import json, sys, pipeline.cli.run; print(json.dumps(list(sys.modules)))"
+    assert ONLY_WORKERS.isdisjoint(json.loads(python("-c", listing).stdout))
+
+
+@pytest.mark.parametrize("code", [0, 1, 75])
+def test_a_process_that_ends_at_once_keeps_its_code_and_what_it_wrote(code: int) -> None:
+    ending = (
+        "import atexit, logging, sys; from pipeline.leaving import leave; "
+        f"atexit.register(leave, {code}); atexit.register(print, 'other handlers ran'); "
+        "logging.basicConfig(stream=sys.stdout); logging.warning('logged'); print('printed')"
+    )
+    answer = python("-c", ending)
+    assert answer.returncode == code
+    assert answer.stdout.splitlines() == ["WARNING:root:logged", "printed", "other handlers ran"]
+
+
+def test_a_process_whose_reader_is_gone_ends_as_python_ends_it() -> None:
+    command = [sys.executable, "-m", "pipeline", "--help"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait() not in (0, None)
 
 
 def test_the_module_and_the_script_give_the_version() -> None:

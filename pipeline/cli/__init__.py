@@ -1,5 +1,6 @@
 """The console script ``ki67``: commands are imported only when used, errors are one line."""
 
+import atexit
 import difflib
 import importlib
 import logging
@@ -21,6 +22,7 @@ from pipeline.errors import (
     OutputError,
     PipelineError,
 )
+from pipeline.leaving import leave
 
 COMMANDS = {
     "demo": (
@@ -205,4 +207,17 @@ def cli(*, verbose: bool) -> None:
 
 def main() -> None:
     """Run the console script."""
-    cli(prog_name="ki67")
+    ended: list[int] = []
+    atexit.register(_leave, ended)
+    try:
+        cli(prog_name="ki67")
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            ended.append(end.code or 0)
+        raise
+
+
+def _leave(ended: list[int]) -> None:
+    # an error that nobody caught ends as Python ends it
+    if ended:
+        leave(ended[0])

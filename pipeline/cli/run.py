@@ -1,7 +1,10 @@
 """``ki67 run``: score slides; a table of progress on a terminal, plain lines elsewhere."""
 
 import json
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import click
 
@@ -70,6 +73,8 @@ def run(
         def tell(event: Event) -> None:
             log.tell(event)
             progress.tell(event)
+            if event.kind == "slide_finalising":
+                _import_report()
 
         try:
             summary = score(
@@ -113,6 +118,17 @@ def _pairs(flags: dict[str, str | float | tuple[str, ...] | None]) -> list[str]:
         for name, value in flags.items()
         if value is not None and value != ()
     ]
+
+
+@cache
+def _import_report() -> None:
+    """Import what the end of a run needs while a worker is busy: nobody waits for it then."""
+
+    def imported() -> None:
+        import_module("pipeline.io.qupath")
+        import_module("pipeline.report.html")
+
+    Thread(target=imported, daemon=True).start()
 
 
 def _report(out: Path) -> object:

@@ -83,22 +83,6 @@ class Peaks:
         )
 
 
-def window_side(radius_um: float, mpp_um: float) -> int:
-    """Odd side of the square window in pixels: ``2 * round(radius / mpp) + 1``.
-
-    3.1 um is the reach of the paper code's two successive 11 x 11 pools in its 512-pixel frame.
-
-    Raises
-    ------
-    ValueError
-        When the radius is under half a pixel: no window would be left.
-    """
-    reach = round(radius_um / mpp_um)
-    if reach < 1:
-        raise ValueError(f"radius {radius_um} um is under half a pixel of {mpp_um} um")
-    return 2 * reach + 1
-
-
 def find_peaks(
     heatmap: NDArray[np.float32], *, window: int, floor: float, x0: int = 0, y0: int = 0
 ) -> Peaks:

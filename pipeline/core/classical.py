@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.core.ccls import localize, window_side
+from pipeline.core.ccls import localize
+from pipeline.core.localizing import window_side
 from pipeline.core.points import NEGATIVE, POSITIVE
 
 CLASSICAL_MPP_UM = 0.5

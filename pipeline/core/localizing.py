@@ -5,18 +5,34 @@ threshold is compared with. Sub-pixel places, merged ties and labels are the sam
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.ccls import Peaks, find_peaks, merge_ties, window_side
-from pipeline.core.lmds import LMDS_SHARE, find_lmds
+if TYPE_CHECKING:
+    from pipeline.core.ccls import Peaks
 
 PostKind = Literal["ccls", "lmss", "lmds"]
 POST_KINDS: tuple[PostKind, ...] = get_args(PostKind)
 NEIGHBOURS = 3
 """Side in pixels of the neighbourhood of LMSS and LMDS: a pixel and its eight neighbours."""
+
+
+def window_side(radius_um: float, mpp_um: float) -> int:
+    """Odd side of the square window in pixels: ``2 * round(radius / mpp) + 1``.
+
+    3.1 um is the reach of the paper code's two successive 11 x 11 pools in its 512-pixel frame.
+
+    Raises
+    ------
+    ValueError
+        When the radius is under half a pixel: no window would be left.
+    """
+    reach = round(radius_um / mpp_um)
+    if reach < 1:
+        raise ValueError(f"radius {radius_um} um is under half a pixel of {mpp_um} um")
+    return 2 * reach + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +73,11 @@ class PeakRule:
     @property
     def usual_threshold(self) -> float | None:
         """The published threshold where it is part of the rule."""
+        from pipeline.core.lmds import LMDS_SHARE
+
         return LMDS_SHARE if self.kind == "lmds" else None
 
-    def candidates(self, heatmap: NDArray[np.float32], *, floor: float) -> Peaks:
+    def candidates(self, heatmap: NDArray[np.float32], *, floor: float) -> "Peaks":
         """Every cell whose score reaches ``floor``.
 
         Parameters
@@ -69,6 +87,10 @@ class PeakRule:
         floor
             Above 0. Of LMDS both this and the scores are shares of the map's highest value.
         """
+        # here: scipy, which a driver that only names the rule does without
+        from pipeline.core.ccls import find_peaks, merge_ties
+        from pipeline.core.lmds import find_lmds
+
         if self.kind == "lmds":
             return find_lmds(heatmap, window=self.window, share=floor)
         return merge_ties(find_peaks(heatmap, window=self.window, floor=floor))

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.qc.bins import BinLayout
+from pipeline.core.qc.bins import MEASURES, BinLayout
 from pipeline.core.qc.judge import MeasuredSlide, Quality
-from pipeline.core.qc.measures import MEASURES
-from pipeline.core.qc.overview import OverviewQuality
+from pipeline.core.qc.look import OverviewQuality
 from pipeline.errors import OutputError
 from pipeline.io.files import atomic_folder, output_errors, short_name
 

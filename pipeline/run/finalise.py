@@ -1,6 +1,7 @@
 """The finalise task: seams, cells, score, files; done.json last."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +66,17 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     _check_score_files(job, keys)
     sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
     basis = keep_basis(job.folder, basis)
-    finish_heatmap(job.folder / HEATMAP_NAME)
     scored = ScoredWith(
         started=plan.started,
         ended=max(plan.started, utc_now()),  # a clock may be set back meanwhile
         roi=roi,
         roi_missing=roi is None and roi_missing(job),
     )
-    score, found = score_basis(job, basis, job.folder, scored)
-    crop_slide(job, basis, found, score)
+    with ThreadPoolExecutor(1) as beside:
+        levels = beside.submit(finish_heatmap, job.folder / HEATMAP_NAME)
+        score, found = score_basis(job, basis, job.folder, scored)
+        crop_slide(job, basis, found, score)
+        levels.result()
     if keys is not None:
         write_done(
             job.folder,

@@ -16,7 +16,6 @@ from pipeline.model.signed import check_signed
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.versions import decisive_versions
 from pipeline.run.events import Event
-from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.lock import locked
 from pipeline.run.space import check_space
@@ -84,7 +83,11 @@ def opened(
     require_engine(card.engine(config.prediction.engine))
     weights_sha256 = check_signed(folder, card)
     threshold = CellRule.of(config, card).threshold
-    stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
+    if config.score.calibration:
+        # here: scipy, which most drivers do without
+        from pipeline.run.figures import stored_calibration
+
+        stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
     make_folder(out)
     out = out.resolve()
     with locked(out) as lock, stop_on_signals() as stop:

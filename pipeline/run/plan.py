@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.qc.overview import OverviewQuality
+from pipeline.core.qc.look import OverviewQuality
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.errors import SlideError
 from pipeline.io.files import atomic_path, write_json_atomic

@@ -6,9 +6,8 @@ import numpy as np
 
 from pipeline.config import QcSettings
 from pipeline.core.points import CellPoints
-from pipeline.core.qc.bins import BinLayout, bin_side
+from pipeline.core.qc.bins import MEASURES, BinLayout, bin_side
 from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
-from pipeline.core.qc.measures import MEASURES
 from pipeline.run.plan import Plan, Tissue, read_look
 from pipeline.run.region_file import read_measures
 

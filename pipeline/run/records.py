@@ -15,7 +15,6 @@ from pipeline.config import RunConfig
 from pipeline.errors import OutputError
 from pipeline.io.cases import write_cases
 from pipeline.io.ledger import LEDGER_NAME, Ledger
-from pipeline.io.qupath import write_qupath
 from pipeline.io.remote import shown
 from pipeline.io.results import SCORE_NAME, read_score, write_run_json, write_slides_csv
 from pipeline.io.score import ScoreRecord
@@ -150,6 +149,9 @@ class RunRecords:
         write_slides_csv(self._out / "slides.csv", rows)
 
     def _write_qupath(self, out: Path) -> None:
+        # here: zarr, pyarrow and scipy, for which no run has to wait before its workers start
+        from pipeline.io.qupath import write_qupath
+
         write_qupath(out, [self._table[slide_id] for slide_id in sorted(self._table)])
 
     def _write(self, status: str, records: Sequence[SlideRecord]) -> None:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.ccls import Peaks
 from pipeline.core.coverage import tiles_with_squares
-from pipeline.core.qc.bins import bin_side
-from pipeline.core.qc.measures import MEASURES, measure_tile
-from pipeline.core.qc.overview import Glass
+from pipeline.core.qc.bins import MEASURES, bin_side
+from pipeline.core.qc.look import Glass
+from pipeline.core.qc.measures import measure_tile
 from pipeline.core.seams import border_strips, settle_region
 from pipeline.core.soundness import fault_of
 from pipeline.core.tiling import Box, Region

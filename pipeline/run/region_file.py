@@ -15,8 +15,12 @@ from pipeline.core.seams import BorderStrips
 from pipeline.io.files import atomic_path
 from pipeline.run.plan import Plan, StaleWorkError, region_path
 
-_PEAKS = ("x_px", "y_px", "col", "row", "score", "label")
-_STRIPS = ("top", "bottom", "left", "right")
+_PEAK = np.dtype(
+    [("x_px", "f8"), ("y_px", "f8"), ("col", "i4"), ("row", "i4"), ("score", "f4"), ("label", "u1")]
+)
+# members are few: each costs a tenth of a millisecond to write and to read
+_MATCH, _UNREADABLE, _MEASURES, _PEAKS = "plan", "unreadable", "measures", "peaks"
+_ROWS, _COLS = "border_rows", "border_cols"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,25 +37,27 @@ class RegionResult:
 
 def write_region(path: Path, result: RegionResult, match: str) -> None:
     """Write the file in one step."""
-    columns = {name: getattr(result.peaks, name) for name in _PEAKS}
-    strips = {name: getattr(result.strips, name) for name in _STRIPS}
+    peaks = np.empty(len(result.peaks), _PEAK)
+    for name in _PEAK.names or ():
+        peaks[name] = getattr(result.peaks, name)
+    strips = result.strips
+    members: dict[str, NDArray[Any]] = {
+        _MATCH: np.array(match),
+        _UNREADABLE: result.unreadable,
+        _MEASURES: result.measures,
+        _PEAKS: peaks,
+        _ROWS: np.stack([strips.top, strips.bottom]),
+        _COLS: np.stack([strips.left, strips.right]),
+    }
     with atomic_path(path) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            allow_pickle=False,
-            match=np.array(match),
-            unreadable=result.unreadable,
-            measures=result.measures,
-            **columns,
-            **strips,
-        )
+        np.savez(stream, allow_pickle=False, **members)
 
 
 def holds(path: Path, match: str) -> bool:
     """Whether the file is there, whole, and of the same key and region size."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return str(stored["match"]) == match
+            return str(stored[_MATCH]) == match
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False
 
@@ -64,7 +70,8 @@ def read_peaks(work: Path, plan: Plan, index: int) -> tuple[Peaks, NDArray[np.in
     StaleWorkError
         The file is missing, damaged or of another plan.
     """
-    *columns, unreadable = _read(work, plan, index, (*_PEAKS, "unreadable"))
+    peaks, unreadable = _read(work, plan, index, (_PEAKS, _UNREADABLE))
+    columns = (np.ascontiguousarray(peaks[name]) for name in _PEAK.names or ())
     return Peaks(*columns), unreadable
 
 
@@ -76,7 +83,7 @@ def read_measures(work: Path, plan: Plan, index: int) -> NDArray[np.float32]:
     StaleWorkError
         The file is missing, damaged or of another plan.
     """
-    (measures,) = _read(work, plan, index, ("measures",))
+    (measures,) = _read(work, plan, index, (_MEASURES,))
     return measures
 
 
@@ -95,7 +102,8 @@ def strips_reader(work: Path, plan: Plan) -> Callable[[int, int], BorderStrips |
         index = row * grid.cols + col
         if index not in active:
             return None
-        return BorderStrips(*_read(work, plan, index, _STRIPS))
+        (top, bottom), (left, right) = _read(work, plan, index, (_ROWS, _COLS))
+        return BorderStrips(top, bottom, left, right)
 
     return strips_of
 
@@ -104,7 +112,7 @@ def _read(work: Path, plan: Plan, index: int, names: tuple[str, ...]) -> list[ND
     path = region_path(work, index)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if str(stored["match"]) == plan.match:
+            if str(stored[_MATCH]) == plan.match:
                 return [stored[name] for name in names]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass

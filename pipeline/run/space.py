@@ -3,8 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pipeline.core.qc.bins import bin_side
-from pipeline.core.qc.measures import MEASURES
+from pipeline.core.qc.bins import MEASURES, bin_side
 from pipeline.errors import OutputError
 from pipeline.io.files import output_errors
 from pipeline.run.plan import Plan

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.core.ccls import Peaks, find_peaks, localize, merge_ties, window_side
+from pipeline.core.ccls import Peaks, find_peaks, localize, merge_ties
+from pipeline.core.localizing import window_side
 from pipeline.core.maps import edt_map
 
 Heatmap = NDArray[np.float32]

@@ -14,8 +14,9 @@ from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
 from pipeline.core.qc.bins import BinLayout
 from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
+from pipeline.core.qc.look import OverviewQuality
 from pipeline.core.qc.measures import measure_tile
-from pipeline.core.qc.overview import OverviewQuality, look_over
+from pipeline.core.qc.overview import look_over
 from pipeline.core.qc.rules import REASONS as REASONS_OF_BINS
 from pipeline.core.tissue import detect_tissue
 from pipeline.errors import ConfigError, OutputError

@@ -8,6 +8,24 @@ from numpy.typing import NDArray
 
 from pipeline.core.frame import PlaneFrame
 
+MEASURES = (
+    "tissue",
+    "sharpness",
+    "detail",
+    "density",
+    "floor",
+    "haematoxylin",
+    "brown",
+    "granular",
+    "slab",
+    "pink",
+    "ink",
+    "dark",
+    "classical_positive",
+    "classical_negative",
+)
+"""Names of the measures in the order of their axis; ``core.qc.measures`` says what they are."""
+
 BIN_UM = 64.0
 """Some twenty nuclei of tumour: enough to measure, small beside a fold or a stroke of a pen."""
 LEAST_BIN_PX = 16

@@ -11,8 +11,8 @@ from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import POSITIVE, CellPoints
 from pipeline.core.qc.bins import BinLayout
 from pipeline.core.qc.flags import slide_flags, slide_measures
+from pipeline.core.qc.look import OverviewQuality
 from pipeline.core.qc.measures import F32, Mask
-from pipeline.core.qc.overview import OverviewQuality
 from pipeline.core.qc.rules import BinValues, suspected_bins
 
 

@@ -8,24 +8,7 @@ from scipy import ndimage
 
 from pipeline.core.classical import detect_classical
 from pipeline.core.points import POSITIVE
-
-MEASURES = (
-    "tissue",
-    "sharpness",
-    "detail",
-    "density",
-    "floor",
-    "haematoxylin",
-    "brown",
-    "granular",
-    "slab",
-    "pink",
-    "ink",
-    "dark",
-    "classical_positive",
-    "classical_negative",
-)
-"""Names of the measures in the order of their axis; :func:`measure_tile` says what they are."""
+from pipeline.core.qc.bins import MEASURES
 
 COLOUR_UM = 1.0
 """Colours are measured on pixels of at least about this side: nuclei are seven of them wide."""

@@ -1,14 +1,11 @@
 """Quality seen on the overview: glass, ink, tissue cut off by the slide's edge, a second mask."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.core.qc.look import Glass, OverviewQuality
 from pipeline.core.qc.measures import F32, Mask, ink_pixels, optical_density
-
-Glass = tuple[float, float, float]
 
 WHITE: Glass = (240.0, 240.0, 240.0)
 """Taken for glass where a slide shows none."""
@@ -23,29 +20,6 @@ TEXTURE_NOISE = 5.0
 """The same as a multiple of the glass's own."""
 FILLED_PX = 80
 """Smooth gaps of fewer pixels within texture are tissue."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OverviewQuality:
-    """What the overview says of a slide.
-
-    Attributes
-    ----------
-    glass
-        Colour of empty glass: red, green, blue.
-    ink
-        ``(H, W)`` bool: blue or green ink and its rim; the tissue mask leaves it out.
-    edge_um
-        Length along which tissue touches the slide's edge or pixels that were not scanned.
-    mask_agreement
-        Area that colour and texture both call tissue over the area that either does; 1 where
-        there is none.
-    """
-
-    glass: Glass
-    ink: Mask
-    edge_um: float
-    mask_agreement: float
 
 
 def look_over(

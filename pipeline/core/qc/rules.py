@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.config import QcSettings
-from pipeline.core.qc.measures import F32, MEASURES, Mask
+from pipeline.core.qc.bins import MEASURES
+from pipeline.core.qc.measures import F32, Mask
 
 REASONS = ("out_of_focus", "pen", "fold", "debris", "pigment")
 """Why a bin is left out; a bin may have several."""

@@ -39,6 +39,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(2**26),
+    # tasks run in a thread, and other arenas than the first give large buffers back each time
+    "MALLOC_ARENA_MAX": "1",
 }
 
 

@@ -13,7 +13,7 @@ from distributed.system import MEMORY_LIMIT
 
 from pipeline.config import ClusterSettings
 from pipeline.errors import InterruptedRunError
-from pipeline.run.clusters import clock
+from pipeline.run.clusters import clock, lifetime
 from pipeline.run.clusters.devices import find_devices
 from pipeline.run.clusters.environment import (
     CONNECT_S,
@@ -56,7 +56,7 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
     dask_settings = DASK_SETTINGS | {
         "distributed.scheduler.allowed-failures": settings.allowed_failures,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        "distributed.worker.preload": [clock.__name__, *settings.preload],
+        "distributed.worker.preload": [clock.__name__, lifetime.__name__, *settings.preload],
         # after 15 s dask gives up a worker whose replacement is still starting: on a busy machine
         # a pool lost its workers one by one
         "distributed.deploy.lost-worker-timeout": "1 day",

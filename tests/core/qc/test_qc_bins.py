@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.qc.bins import BIN_UM, BinLayout, bin_side
-from pipeline.core.qc.measures import MEASURES, measure_tile, reduced, reduction
+from pipeline.core.qc.bins import BIN_UM, MEASURES, BinLayout, bin_side
+from pipeline.core.qc.measures import measure_tile, reduced, reduction
 
 
 @given(core=st.integers(1, 64).map(lambda n: 32 * n), mpp=st.floats(0.1, 2.0))

@@ -11,11 +11,10 @@ from hypothesis.extra import numpy as hnp
 from pipeline.config import QcSettings
 from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
-from pipeline.core.qc.bins import BinLayout
+from pipeline.core.qc.bins import MEASURES, BinLayout
 from pipeline.core.qc.flags import FLAGS, slide_flags
 from pipeline.core.qc.judge import MeasuredSlide, judge
-from pipeline.core.qc.measures import MEASURES
-from pipeline.core.qc.overview import OverviewQuality
+from pipeline.core.qc.look import OverviewQuality
 from pipeline.core.qc.rules import (
     REASONS,
     BinValues,
