@@ -132,19 +132,25 @@ def _add(runs: Runs, wall_s: float, cpu_s: float, memory_mib: float) -> None:
 
 
 def untiled(slide: Path) -> Points:
-    """Cells of the toy network on the whole slide in one piece: ``(x, y, channel)``."""
+    """Cells of the toy network on the whole slide in one piece: ``(x, y, channel)``.
+
+    White surrounds it, as every reader shows it beyond a slide: else the network's own padding
+    decides about the last pixels.
+    """
     import openslide
     import torch
 
-    from benchmarks.nets import MPP_UM, RADIUS_UM, THRESHOLD, make_net
+    from benchmarks.nets import MARGIN_PX, MPP_UM, RADIUS_UM, THRESHOLD, make_net
     from pipeline.core.ccls import localize
     from pipeline.core.localizing import window_side
 
     image = openslide.OpenSlide(slide)
     whole = np.asarray(image.read_region((0, 0), 0, image.dimensions).convert("RGB"))
-    pixels = torch.from_numpy(np.ascontiguousarray(whole)).permute(2, 0, 1)[None].float()
+    margin = MARGIN_PX
+    whole = np.pad(whole, ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
+    pixels = torch.from_numpy(whole).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
-        heatmap = make_net("toy")(pixels)[0].numpy()
+        heatmap = make_net("toy")(pixels)[0, :, margin:-margin, margin:-margin].numpy()
     peaks = localize(heatmap, window=window_side(RADIUS_UM, MPP_UM), threshold=THRESHOLD)
     return np.column_stack([peaks.x_px, peaks.y_px, 1 - peaks.label])
 
