@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from pipeline.config import ClusterSettings
 from pipeline.errors import ConfigError
 from pipeline.run.clusters import connect
 from pipeline.run.clusters.address import scheduler_address
+from pipeline.run.clusters.lifetime import TASKS
 from pipeline.run.clusters.local import local_workers
 from pipeline.run.clusters.pool import worker_count
-from tests.run.small_slides import children
+from tests.run.small_slides import children, worker_processes
 
 LISTENING = "0A"
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
@@ -80,3 +82,33 @@ def test_a_scheduler_file_is_read_and_held_to_the_same_rule(tmp_path: Path) -> N
     file.write_text("no address")
     with pytest.raises(ConfigError, match="no scheduler file"):
         scheduler_address(str(file))
+
+
+def mark_at_exit(path: str) -> None:
+    """Run on a worker: leave a mark when its process ends."""
+    import atexit
+
+    atexit.register(Path(path).touch)
+
+
+def test_a_worker_that_closes_runs_its_handlers_and_leaves_no_process(tmp_path: Path) -> None:
+    mark = tmp_path / "ended"
+    with connect(ClusterSettings(workers=1, dashboard=False)) as client:
+        client.submit(mark_at_exit, str(mark)).result()
+        assert worker_processes()
+        assert not mark.exists()
+    assert mark.exists()
+    assert not worker_processes()
+
+
+def test_a_worker_imports_the_tasks_before_one_arrives() -> None:
+    def imported() -> set[str]:
+        import sys
+
+        return set(TASKS) & set(sys.modules)
+
+    with connect(ClusterSettings(workers=1, dashboard=False)) as client:
+        give_up = time.monotonic() + 60
+        while client.submit(imported, pure=False).result() != set(TASKS):
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
