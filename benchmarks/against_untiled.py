@@ -1,6 +1,6 @@
 """A whole run against the same network on the whole slide in one piece.
 
-    python -m benchmarks.against_untiled FOLDER [--model default] [--side 6000]
+    python -m benchmarks.against_untiled FOLDER [--model default] [--side 6000] [--set KEY=VALUE]
 
 The slide is the synthetic one of ``side_by_side``; white surrounds it in both. Prints how many
 cells have one of the same class within 2 um on the other side.
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--side", type=int, default=6000)
+    parser.add_argument("--set", dest="pairs", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     slide, out = asked.folder / f"side-{asked.side}.svs", asked.folder / "against-untiled"
@@ -43,6 +44,7 @@ def main() -> None:
         write_repeated_slide(slide, asked.side)
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "pipeline", "run", str(slide), "--out", str(out)]
+    command += [part for pair in asked.pairs for part in ("--set", pair)]
     subprocess.run([*command, "--model", asked.model], check=True)  # noqa: S603 - our own
     (folder,) = (out / "slides").iterdir()
     table = pq.read_table(folder / "cells.parquet").to_pydict()

@@ -55,6 +55,17 @@ def test_a_field_that_several_folds_hold_out_counts_once() -> None:
     assert chosen([("set", "a")], others) == 0.2
 
 
+def test_every_source_has_the_same_say_however_many_its_fields() -> None:
+    names = ["a", "b", "c", "d"]
+    # four fields would go up to 0.5 for a little, one goes down to 0.2 for a lot
+    many = [of_fold(name, found(0.55, 0.45)) for name in names]
+    few: list[Other] = [({"small": [field("e")]}, {"small": found(0.25, 0.15)})]
+    large = [("set", name) for name in names]
+
+    assert chosen(large, many) == 0.5
+    assert chosen([*large, ("small", "e")], [*many, *few]) == 0.2
+
+
 def test_no_threshold_is_tried_below_the_floor_of_what_was_kept() -> None:
     assert chosen([("set", "a")], [of_fold("a", found(0.9, 0.01, floor=0.25))]) == 0.3
 

@@ -18,15 +18,27 @@ def best_threshold(
     tried: Iterable[float],
     *,
     match_radius_um: float,
+    sources: Sequence[str] | None = None,
 ) -> float:
-    """Return the threshold with the best figure on fields; of equal ones the lowest."""
+    """Return the threshold with the best figure on fields; of equal ones the lowest.
+
+    Parameters
+    ----------
+    sources
+        Source of each field: the mean of the sources' figures counts then, so that a small source
+        has as much of a say as a large one. None: all cells of all fields count alike.
+    """
     criterion = Criterion(match_radius_um)
     measure = scored_by(2 if detection.classed else 1)
+    places: dict[str, list[int]] = {}
+    for place, source in enumerate(sources or [""] * len(fields)):
+        places.setdefault(source, []).append(place)
 
     def score(threshold: float) -> float:
         found = detection.at(threshold).found
         rows = compare(fields, found, criterion=criterion, classed=detection.classed)
-        return total_figures(rows)[measure] or 0.0
+        figures = [total_figures([rows[at] for at in some])[measure] for some in places.values()]
+        return sum(figure or 0.0 for figure in figures) / len(figures)
 
     return max(sorted(tried), key=score)
 
@@ -41,7 +53,8 @@ def cross_fitted_threshold(
     """Choose a run's threshold by what other folds' networks found on the fields it trained on.
 
     A network knows its own training fields too well to choose by them. The other networks have not
-    seen these fields; no field that the run holds out takes part.
+    seen these fields; no field that the run holds out takes part. The mean of the sources' figures
+    decides.
 
     Parameters
     ----------
@@ -57,6 +70,7 @@ def cross_fitted_threshold(
         None where no other run holds out any of the fields.
     """
     wanted, fields, candidates = set(trained_on), list[Field](), list[FoundCells]()
+    sources = list[str]()
     first: Detection | None = None
     for held_out, detections in others:
         for name, some in held_out.items():
@@ -64,10 +78,11 @@ def cross_fitted_threshold(
             for field, cells in zip(some, detections[name].candidates, strict=True):
                 if (name, field.name) in wanted:
                     wanted.remove((name, field.name))
+                    sources.append(name)
                     fields.append(field)
                     candidates.append(cells)
     if first is None or not fields:
         return None
     joined = Detection(first.model, first.threshold, first.floor, first.classed, tuple(candidates))
     above = [value for value in tried if first.floor is None or value >= first.floor]
-    return best_threshold(fields, joined, above, match_radius_um=match_radius_um)
+    return best_threshold(fields, joined, above, match_radius_um=match_radius_um, sources=sources)
