@@ -33,7 +33,7 @@ def main() -> None:
     if browser is None:
         print("no Chromium or Chrome is installed: no picture of the report")
         return
-    page = write_report(options.out)
+    page = write_report(options.out.resolve())
     for scheme, file in (("light", "report.jpg"), ("dark", "report_dark.jpg")):
         with open_browser(browser, width=SIDE_PX, height=1000, scheme=scheme) as watched:
             watched.page.goto(page.as_uri())
@@ -46,7 +46,7 @@ def main() -> None:
                     shot(layers.screenshot(), options.images / "report_heatmap.jpg")
     if damaged:
         with open_browser(browser, width=SIDE_PX, height=1000, scheme="light") as watched:
-            watched.page.goto(write_report(options.artefacts).as_uri())
+            watched.page.goto(write_report(options.artefacts.resolve()).as_uri())
             card = watched.page.locator(f'[id="slide-{damaged}"]')
             shot(card.screenshot(), options.images / "report_quality.jpg")
 
