@@ -73,9 +73,11 @@ class PeakRule:
     @property
     def usual_threshold(self) -> float | None:
         """The published threshold where it is part of the rule."""
+        if self.kind != "lmds":
+            return None
         from pipeline.core.lmds import LMDS_SHARE
 
-        return LMDS_SHARE if self.kind == "lmds" else None
+        return LMDS_SHARE
 
     def candidates(self, heatmap: NDArray[np.float32], *, floor: float) -> "Peaks":
         """Every cell whose score reaches ``floor``.

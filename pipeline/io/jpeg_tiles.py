@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline.core.tiling import Box
+from pipeline.errors import UnreadableSlideError
 from pipeline.io.tiff import BAD_TIFF, quieten
 
 Pixels = NDArray[np.uint8]
@@ -30,8 +31,8 @@ _JPEG, _CONTIGUOUS, _RGB, _YCBCR = 7, 1, 2, 6
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 """Marker that states what three channels mean; one byte follows: 0 RGB, 1 YCbCr."""
-_OWN_COLOURS = {b"\xff\xe0": _YCBCR}
-"""Markers by which a stream states them itself: JFIF. Another Adobe marker would outdo ours."""
+_JFIF = b"\xff\xe0"
+"""Marker of a stream that is YCbCr whatever ours says; another Adobe marker would outdo ours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,15 +106,20 @@ class JpegTiles:
             row, col = np.unravel_index(int(table.counts.argmax()), table.counts.shape)
             box = table.tile(int(row), int(col))
             found = self._decoded(table, box)
-            same = found is not None and np.array_equal(found, self._shown(level, box))
-            self._trusted[level] = same
+            self._trusted[level] = found is not None and self._is_shown(level, box, found)
         return self._trusted[level]
+
+    def _is_shown(self, level: int, box: Box, found: Pixels) -> bool:
+        try:
+            return np.array_equal(found, self._shown(level, box))
+        except UnreadableSlideError:  # not of the place that was asked for
+            return False
 
     def _decoded(self, level: _Level, box: Box) -> Pixels | None:
         try:
             with self._path.open("rb", buffering=0) as file:
                 return _decoded(file, level, box)
-        except OSError:
+        except (OSError, OverflowError):  # a place that no file has
             return None
 
 
@@ -141,8 +147,8 @@ def _decode(file: FileIO, level: _Level, row: int, col: int, buffer: Pixels) -> 
     if not 4 < count <= buffer.nbytes + len(level.head):
         return False
     stream = os.pread(file.fileno(), count, int(level.offsets[row, col]))
-    stated = _OWN_COLOURS.get(stream[2:4], level.colours)
-    if stream[:2] != _SOI or stream[2:4] == _ADOBE[:2] or stated != level.colours:
+    first = stream[2:4]
+    if stream[:2] != _SOI or first == _ADOBE[:2] or (first == _JFIF and level.colours != _YCBCR):
         return False
     try:
         # strict: what libjpeg only warns of is an error, as it is for OpenSlide; a stream that

@@ -30,7 +30,7 @@ def stripes(width: int, height: int, seed: int = 0) -> Pixels:
 
 def write(path: Path, *, photometric: str = "ycbcr", description: str | None = APERIO) -> Path:
     """A tiled JPEG TIFF of two levels, as Aperio's or as anybody's."""
-    with tifffile.TiffWriter(path) as tif:
+    with tifffile.TiffWriter(path, bigtiff=True) as tif:
         for level in range(2):
             tif.write(
                 stripes(WIDTH // 4**level, HEIGHT // 4**level),
@@ -141,6 +141,28 @@ def test_an_absent_tile_is_left_to_openslide(tmp_path: Path) -> None:
     tiles, _, _ = shown_by(replaced(write(tmp_path / "a.tif"), b""))
     assert tiles.read(0, Box(0, 0, 2 * TILE, 2 * TILE)) is None
     assert tiles.read(0, Box(0, 0, TILE, TILE)) is not None
+
+
+def test_a_tile_at_a_place_that_no_file_has_is_left_to_openslide(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        page: Any = tif.pages[0]
+        offsets = list(page.dataoffsets)
+        offsets[5] = 2**64 - 2
+        page.tags["TileOffsets"].overwrite(offsets)
+    tiles, _, _ = shown_by(path)
+    assert tiles.read(0, Box(TILE, TILE, 2 * TILE, 2 * TILE)) is None
+    assert tiles.read(0, Box(0, 0, TILE, TILE)) is not None
+
+
+def test_a_level_whose_largest_tile_openslide_refuses_is_left_to_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif")
+
+    def refused(_level: int, _box: Box) -> Pixels:
+        raise UnreadableSlideError("a.tif: damaged")
+
+    tiles = JpegTiles(path, OpenSlideReader(path).level_sizes, refused)
+    assert tiles.read(0, Box(0, 0, 300, 300)) is None
 
 
 def test_tiles_that_are_no_jpeg_are_left_to_openslide(tmp_path: Path, write_pyramid: Any) -> None:
