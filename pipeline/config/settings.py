@@ -61,16 +61,16 @@ class PredictionSettings(Section):
     threshold: float | None = Field(None, gt=0, description="None: the model card's")
     device: str = Field("cpu", pattern=r"^(cpu|cuda)$")
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
-        "float32", description="of convolutions on a device; heatmaps and peaks are float32"
+        "float32", description="of convolutions but the last; heatmaps and peaks are float32"
     )
     engine: Literal["auto", "torch", "onnxruntime"] = Field(
         "auto", description="auto: torch; onnxruntime where the model is an ONNX file"
     )
 
     @model_validator(mode="after")
-    def _reduced_precision_is_for_devices(self) -> Self:
-        if self.dtype != "float32" and self.device == "cpu":
-            raise ValueError(f"dtype={self.dtype} is for device=cuda; on a cpu use float32")
+    def _float16_is_for_devices(self) -> Self:
+        if self.dtype == "float16" and self.device == "cpu":
+            raise ValueError("dtype=float16 is for device=cuda; on a cpu use float32 or bfloat16")
         return self
 
     @model_validator(mode="after")

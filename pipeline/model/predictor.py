@@ -42,8 +42,8 @@ class PredictorSpec:
             raise ModelError(f"threads={self.threads}; use at least 1")
         if self.dtype not in DTYPES:
             raise ModelError(f"dtype={self.dtype!r} is unknown; known: {', '.join(DTYPES)}")
-        if self.dtype != "float32" and self.device == "cpu":
-            raise ModelError(f"dtype={self.dtype} is for device=cuda; on a cpu use float32")
+        if self.dtype == "float16" and self.device == "cpu":
+            raise ModelError("dtype=float16 is for device=cuda; on a cpu use float32 or bfloat16")
         kind, _, index = self.device.partition(":")
         if kind not in {"cpu", "cuda"} or (index and not index.isdigit()):
             raise ModelError(f"device={self.device!r} is unknown; use cpu, cuda or cuda:0")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import MissingDeviceError
 from pipeline.model.card import ModelCard
@@ -39,7 +39,7 @@ def load_torch_engine(
     network, card = load_checkpoint(folder)
     if place.type == "cuda":
         return card, TorchCudaEngine(network, place, dtype=dtype)
-    return card, TorchCpuEngine(network, threads=threads)
+    return card, TorchCpuEngine(network, threads=threads, dtype=dtype)
 
 
 def torch_device(name: str) -> torch.device:
@@ -61,10 +61,13 @@ def torch_device(name: str) -> torch.device:
 
 
 class TorchCpuEngine:
-    """Tiles one by one, in float32; torch's threads are set for the whole process."""
+    """Tiles one by one; torch's threads are set for the whole process.
 
-    def __init__(self, network: HeatmapNetwork, *, threads: int) -> None:
-        self._network = fold_network(network)
+    With a reduced ``dtype`` convolutions but the last run under autocast, see ``_folded``.
+    """
+
+    def __init__(self, network: HeatmapNetwork, *, threads: int, dtype: DType = "float32") -> None:
+        self._network, self._dtype = _folded(network, dtype), dtype
         torch.set_num_threads(threads)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
@@ -72,7 +75,7 @@ class TorchCpuEngine:
         for tile in tiles:
             # torch takes neither read-only nor reversed arrays
             pixels = torch.from_numpy(np.array(tile, order="C"))[None]
-            with torch.inference_mode():
+            with torch.inference_mode(), _precision("cpu", self._dtype):
                 # NHWC in memory, NCHW in shape: the layout the folded network works in
                 heatmap: Tensor = self._network(pixels.permute(0, 3, 1, 2))
             yield np.asarray(_cropped(heatmap[0], margin).numpy())
@@ -83,8 +86,8 @@ class TorchCudaEngine:
 
     Tiles of this size fill a device, and batches would have to be filled up to one size each: a
     region has few tiles of many shapes. Kernels are deterministic and TF32 is off, so that a tile's
-    heatmap depends on its pixels alone. With a reduced ``dtype`` convolutions run under autocast;
-    what they give is read as float32.
+    heatmap depends on its pixels alone. With a reduced ``dtype`` convolutions but the last run
+    under autocast, see ``_folded``.
 
     Work on a device fails later than it is sent: what the device says of itself is looked for both
     as a tile is sent and as its heatmap lands.
@@ -93,7 +96,7 @@ class TorchCudaEngine:
     def __init__(self, network: HeatmapNetwork, device: torch.device, *, dtype: DType) -> None:
         self._device, self._dtype = device, dtype
         with device_errors(str(device), "the network"):
-            self._network = fold_network(network).to(device)
+            self._network = _folded(network, dtype).to(device)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
         """See :class:`pipeline.model.engine.Engine`."""
@@ -111,9 +114,9 @@ class TorchCudaEngine:
             # torch keeps pinned memory from tile to tile; copies from it run beside the network
             staged = torch.empty(tile.shape, dtype=torch.uint8, pin_memory=True)
             staged.numpy()[:] = tile
-            with torch.inference_mode(), self._kernels(), self._precision():
+            with torch.inference_mode(), self._kernels(), _precision("cuda", self._dtype):
                 pixels = staged.to(self._device, non_blocking=True)[None].permute(0, 3, 1, 2)
-                heatmap = _cropped(self._network(pixels)[0], margin).float().contiguous()
+                heatmap = _cropped(self._network(pixels)[0], margin).contiguous()
                 back = torch.empty(heatmap.shape, dtype=torch.float32, pin_memory=True)
                 back.copy_(heatmap, non_blocking=True)
             ended = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -131,10 +134,33 @@ class TorchCudaEngine:
         )
         return flags
 
-    def _precision(self) -> AbstractContextManager[object]:
-        if self._dtype == "float32":
-            return nullcontext()
-        return torch.autocast("cuda", _REDUCED[self._dtype])
+
+class _InFloat32(nn.Module):
+    """A layer that autocast leaves in float32."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            made: Tensor = self.layer(x.float())
+        return made
+
+
+def _folded(network: HeatmapNetwork, dtype: DType) -> HeatmapNetwork:
+    """The inference form; under a reduced ``dtype`` its last layer stays in float32.
+
+    In 8 bits of mantissa neighbouring pixels of a peak would often be equal.
+    """
+    folded = fold_network(network)
+    if dtype != "float32":
+        folded.head.finish = _InFloat32(folded.head.finish)  # type: ignore[assignment]
+    return folded
+
+
+def _precision(device: str, dtype: DType) -> AbstractContextManager[object]:
+    return nullcontext() if dtype == "float32" else torch.autocast(device, _REDUCED[dtype])
 
 
 def _cropped(heatmaps: Tensor, margin: int) -> Tensor:

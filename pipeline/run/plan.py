@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.qc.look import OverviewQuality
+from pipeline.core.qc.look import Glass, OverviewQuality
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.errors import SlideError
 from pipeline.io.files import atomic_path, write_json_atomic
@@ -218,13 +219,35 @@ def read_look(work: Path) -> OverviewQuality:
     StaleWorkError
         There is none.
     """
+    with _stored_look(work) as stored:
+        edge_um, agreement = (float(value) for value in stored["numbers"])
+        return OverviewQuality(_glass(stored), stored["ink"], edge_um, agreement)
+
+
+def read_glass(work: Path) -> Glass:
+    """Read the colour of empty glass alone: every region asks for it, and the ink is large.
+
+    Raises
+    ------
+    StaleWorkError
+        There is none.
+    """
+    with _stored_look(work) as stored:
+        return _glass(stored)
+
+
+@contextmanager
+def _stored_look(work: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     try:
         with np.load(work / "look.npz", allow_pickle=False) as stored:
-            red, green, blue = (float(value) for value in stored["glass"])
-            edge_um, agreement = (float(value) for value in stored["numbers"])
-            return OverviewQuality((red, green, blue), stored["ink"], edge_um, agreement)
+            yield stored
     except (OSError, ValueError, KeyError) as error:
         raise StaleWorkError(f"{work.parent.name}: no plan of this version; run again") from error
+
+
+def _glass(stored: Mapping[str, NDArray[Any]]) -> Glass:
+    red, green, blue = (float(value) for value in stored["glass"])
+    return red, green, blue
 
 
 def missing_regions(work: Path, plan: Plan) -> list[int]:

@@ -24,7 +24,7 @@ from pipeline.run.places import place_of
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
-    read_look,
+    read_glass,
     read_plan,
     read_tissue_squares,
     region_path,
@@ -81,7 +81,7 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     with clock.stage("settle"):
         peaks = _settle(plan, region, heatmap)
     with clock.stage("measure"):
-        measures = _measure(plan, region, read.parts, lost, read_look(work).glass)
+        measures = _measure(plan, region, read.parts, lost, read_glass(work))
     with clock.stage("write"):
         # before the mark: a region that counts as done has its heatmap
         write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)

@@ -60,6 +60,7 @@ def test_set_takes_toml_values_and_bare_words(pair: str, value: object) -> None:
         ("slides.reader=zeiss", "'openslide' or 'tiffslide', got 'zeiss'"),
         ("prediction.device=gpu", "got 'gpu'"),
         ("prediction.halo_px=50", "prediction: halo_px=50 must be a multiple of 32"),
+        ("prediction.dtype=float16", "on a cpu use float32 or bfloat16"),
         ("prediction.tile_core_px=100", "tile_core_px=100 must be a multiple of 32"),
         ("prediction.tile_core_px=96", "tile_core_px=96 must be a multiple of 32 x heatmap.down"),
         ("category.scheme=vienna", "'net_3_20' or 'own', got 'vienna'"),

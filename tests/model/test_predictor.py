@@ -1,6 +1,7 @@
 """Laws of prediction: bits depend on the tile alone; models are found by name or folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,24 @@ def test_prediction_is_the_network_s_forward(
         wanted = network(torch.from_numpy(tiles).permute(0, 3, 1, 2)).numpy()
     found = Predictor(predictor_spec(folder)).predict(tiles)
     assert np.abs(found - wanted).max() < 1e-5 * max(1.0, float(np.abs(wanted).max()))
+
+
+def test_bfloat16_is_near_float32_and_its_peaks_are_not_rounded(
+    folder: Path, tiles: np.ndarray[Any, np.dtype[np.uint8]]
+) -> None:
+    full = predictor_spec(folder)
+    wanted = Predictor(full).predict(tiles)
+    found = Predictor(replace(full, dtype="bfloat16")).predict(tiles)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+    # the last layer is float32: its values have more digits than bfloat16 holds
+    rounded = torch.from_numpy(found).bfloat16().float().numpy()
+    assert np.count_nonzero(found != rounded) > 0.9 * found.size
+
+
+def test_float16_on_a_cpu_is_refused_with_what_there_is(folder: Path) -> None:
+    with pytest.raises(ModelError, match="on a cpu use float32 or bfloat16"):
+        replace(predictor_spec(folder), dtype="float16")
 
 
 def test_no_tiles_give_no_heatmaps(folder: Path) -> None:

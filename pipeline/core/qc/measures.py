@@ -153,18 +153,31 @@ def _focus(green: NDArray[np.uint8], bin_px: int, mpp_um: float) -> tuple[F32, F
         rows = slice(top, top + _ROWS_AT_ONCE)
         np.take(table, green[rows], out=level[rows], mode="clip")
     octave = max(0, min(2, round(math.log2(0.5 / mpp_um)))) if mpp_um < 0.5 else 0
+    for _ in range(octave + 1):
+        level = _half(level)
     energies = []
-    for step in range(octave + 4):
+    for step in range(octave + 1, octave + 4):
         level, energy = _halved(level)
-        if step > octave:
-            energies.append(_mean(energy, bin_px >> (step + 1)))
+        energies.append(_mean(energy, bin_px >> (step + 1)))
     fine, middle, coarse = energies
     sharpness = np.asarray(fine / np.maximum(middle, 1e-6), np.float32)
     return sharpness, np.asarray(fine + middle + coarse, np.float32)
 
 
+def _half(level: F32) -> F32:
+    """Mean of 2 x 2 pixels."""
+    mean = np.empty((level.shape[0] // 2, level.shape[1] // 2), np.float32)
+    for top in range(0, len(mean), _ROWS_AT_ONCE):
+        rows = level[2 * top : 2 * (top + _ROWS_AT_ONCE)]
+        some = rows[::2, ::2] + rows[1::2, ::2]
+        some += rows[::2, 1::2]
+        some += rows[1::2, 1::2]
+        np.multiply(some, np.float32(0.25), out=mean[top : top + _ROWS_AT_ONCE])
+    return mean
+
+
 def _halved(level: F32) -> tuple[F32, F32]:
-    """Mean and variance of 2 x 2 pixels."""
+    """Mean of 2 x 2 pixels, and the sum of their squares about it."""
     height, width = level.shape[0] // 2, level.shape[1] // 2
     mean, energy = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     for top in range(0, height, _ROWS_AT_ONCE):
