@@ -126,7 +126,7 @@ def _import_report() -> None:
 
     def imported() -> None:
         import_module("pipeline.io.qupath")
-        import_module("pipeline.report.html")
+        import_module("pipeline.report.html").load_templates()
 
     Thread(target=imported, daemon=True).start()
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.points import LABEL_NAMES, POSITIVE, CellPoints
 from pipeline.errors import OutputError
+from pipeline.io.arrow import chosen, numbers, text, to_numpy
 from pipeline.io.files import atomic_path, short_name
 
 ROW_GROUP_CELLS = 250_000
@@ -93,7 +94,8 @@ def read_cells(path: Path) -> CellPoints:
         The file is missing, damaged or has other columns.
     """
     try:
-        table = pq.read_table(path, columns=["x_l0", "y_l0", "score", "label"])
+        with pq.ParquetFile(path) as stored:
+            table = stored.read(columns=["x_l0", "y_l0", "score", "label"])
     except (OSError, pa.ArrowException) as error:
         raise OutputError(
             f"{short_name(path)}: cannot be read as cells ({type(error).__name__}); "
@@ -101,12 +103,14 @@ def read_cells(path: Path) -> CellPoints:
         ) from error
     if table.column_names != ["x_l0", "y_l0", "score", "label"]:
         raise OutputError(f"{short_name(path)}: not a cell table, columns {table.column_names}")
-    positive = pc.equal(table["label"], LABEL_NAMES[POSITIVE])
+    if any(column.null_count for column in table.columns):
+        raise OutputError(f"{short_name(path)}: not a cell table, cells lack a value")
+    positive = pc.equal(table["label"], text(LABEL_NAMES[POSITIVE])).cast(pa.uint8())
     return CellPoints(
-        table["x_l0"].to_numpy().astype(np.float64),
-        table["y_l0"].to_numpy().astype(np.float64),
-        table["score"].to_numpy().astype(np.float32),
-        positive.to_numpy().astype(np.uint8),
+        to_numpy(table["x_l0"]).astype(np.float64),
+        to_numpy(table["y_l0"]).astype(np.float64),
+        to_numpy(table["score"]).astype(np.float32),
+        to_numpy(positive),
     )
 
 
@@ -148,17 +152,15 @@ def _table(
     points: CellPoints, rows: slice, schema: pa.Schema, excluded: Exclusions | None
 ) -> pa.Table:
     part = points.take(np.arange(rows.start, rows.stop))
-    words = pa.DictionaryArray.from_arrays(pa.array(part.label), pa.array(LABEL_NAMES))
     columns = [
         _wkb_points(part),
-        pa.array(part.x_l0),
-        pa.array(part.y_l0),
-        pa.array(part.score),
-        words.cast(pa.string()),
+        numbers(part.x_l0),
+        numbers(part.y_l0),
+        numbers(part.score),
+        chosen(part.label, LABEL_NAMES),
     ]
     if excluded is not None:
-        reasons = pa.array(excluded.words, pa.string())
-        columns.append(reasons.take(pa.array(excluded.code[rows])))
+        columns.append(chosen(excluded.code[rows], excluded.words))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -4,7 +4,7 @@ Rows are built column by column with Arrow: a million cells in a few seconds, a 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.core.points import LABEL_NAMES, CellPoints
+from pipeline.io.arrow import chosen, numbers, text
 from pipeline.io.cells import check_finite
 from pipeline.io.files import atomic_path, gzip_stream, make_folder
 
@@ -120,7 +121,7 @@ def write_cells_csv(
                 _texts(points.label[rows]),
                 _texts(_rounded_scores(points, rows)),
             ]
-            stream.write(_joined(pc.binary_join_element_wise(*columns, ","), "\n") + b"\n")
+            stream.write(_joined(_side_by_side(columns, ","), "\n") + b"\n")
 
 
 def write_cells_table(path: Path, points: CellPoints, *, mpp: tuple[float, float]) -> None:
@@ -144,10 +145,10 @@ def write_cells_table(path: Path, points: CellPoints, *, mpp: tuple[float, float
                 *(_texts(np.round(axis, 2) + 0.0) for axis in (x_l0, y_l0)),
                 _texts(np.round(x_l0 * mpp[0], 3) + 0.0),
                 _texts(np.round(y_l0 * mpp[1], 3) + 0.0),
-                _words(points.label[rows], LABEL_NAMES),
+                chosen(points.label[rows], LABEL_NAMES),
                 _texts(_rounded_scores(points, rows)),
             ]
-            stream.write(_joined(pc.binary_join_element_wise(*columns, ","), "\n") + b"\n")
+            stream.write(_joined(_side_by_side(columns, ","), "\n") + b"\n")
 
 
 def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,16 +176,18 @@ def _rounded_scores(points: CellPoints, rows: slice) -> NDArray[np.float64]:
 
 def _texts(values: NDArray[np.float64] | NDArray[np.uint8]) -> pa.Array:
     """Shortest decimal form of each number."""
-    return pa.array(values).cast(pa.string())
+    return numbers(values).cast(pa.string())
 
 
-def _words(label: NDArray[np.uint8], words: tuple[str, ...]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(label), pa.array(words)).cast(pa.string())
+def _side_by_side(columns: Sequence[pa.Array | str], separator: str) -> pa.Array:
+    """Texts of every row, one after another; a text alone is that of all rows."""
+    parts = [text(part) if isinstance(part, str) else part for part in (*columns, separator)]
+    return pc.binary_join_element_wise(*parts)
 
 
 def _joined(texts: pa.Array, separator: str) -> bytes:
-    whole = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
-    joined: bytes = pc.binary_join(whole, separator)[0].as_buffer().to_pybytes()
+    whole = pa.ListArray.from_arrays(numbers(np.array([0, len(texts)], np.int32)), texts)
+    joined: bytes = pc.binary_join(whole, text(separator))[0].as_buffer().to_pybytes()
     return joined
 
 
@@ -201,7 +204,7 @@ def _features(
     x_px = rounded(points.x_l0[rows] - offset[0])
     y_px = rounded(points.y_l0[rows] - offset[1])
     endings = tuple(_class_of(name.capitalize()) for name in LABEL_NAMES)
-    ending = [_words(points.label[rows], endings)]
+    ending = [chosen(points.label[rows], endings)]
     if scores:
         measured = f',"measurements":{{"{SCORE_MEASUREMENT}":'
         ending += [measured, _texts(_rounded_scores(points, rows)), "}}}"]
@@ -217,7 +220,7 @@ def _features(
         ring += [x0, ",", y1, "],[", x0, ",", y0]
         start = '{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[['
         parts = [start, *ring, ']]],"isEllipse":true}', *ending]
-    return _joined(pc.binary_join_element_wise(*parts, ""), ",")
+    return _joined(_side_by_side(parts, ""), ",")
 
 
 def _class_of(class_name: str) -> str:

@@ -68,6 +68,12 @@ def write_report(out: Path) -> Path:
     return out / REPORT_NAME
 
 
+def load_templates() -> None:
+    """Compile what the report of a run is made of ahead of time: a sixth of a second."""
+    for name in ("report.html.j2", "card.html.j2", "charts.html.j2"):
+        _environment().get_template(name)
+
+
 def write_pages(out: Path, records: Sequence[ScoreRecord]) -> int:
     """Write a page a slide below ``report_data/slides``; return how many had changed.
 
