@@ -65,9 +65,13 @@ def real_slides(folder: Path, card: ModelCard) -> tuple[list[DemoSlide], list[st
     if not os.environ.get(DATA_VARIABLE):
         return [], [f"no real fields: set {DATA_VARIABLE} to the folder that holds them"]
     slides, missing = [], []
-    for source in sources:
+    for stored in sources:
+        source = SourceConfig.model_validate(stored)
+        if source.recolour:
+            missing.append(f"no real fields: those of {source.name} are of another stain")
+            continue
         try:
-            slides.append(_mosaic(folder, SourceConfig.model_validate(source)))
+            slides.append(_mosaic(folder, source))
         except (ConfigError, AnnotationError) as error:
             missing.append(f"no real fields: {error}")
     return slides, missing

@@ -89,7 +89,21 @@ def _describe(entry: dict[str, Any]) -> str:
         f"  marks       {entry['population']}",
         f"  caveat      {entry['caveat']}",
         f"  sources     {sources or 'none'}",
+        *_measured(entry["metrics"].get("cross_validation", {})),
         f"  licence     {entry['licence']}; {use}",
         f"  folder      {entry['folder']}",
     ]
     return "\n".join(lines)
+
+
+def _measured(told: dict[str, Any]) -> list[str]:
+    """What cross-validation says of the recipe, a line for each source that was held out."""
+    lines = []
+    for row in told.get("rows", []):
+        figures = row["at_3.125_um"]
+        shown = [figures[f"f1_{of}"]["mean"] for of in ("all", "positive", "negative")]
+        f1 = " / ".join("-" if one is None else f"{one:.1f}" for one in shown)
+        lines.append(
+            f"  measured    {row['group']}, {row['fields']}: F1 {f1} % (all / positive / negative)"
+        )
+    return lines

@@ -143,6 +143,11 @@ def test_missing_real_fields_are_told_and_hide_no_others(
     slides, missing = real_slides(tmp_path / "input", card_naming(model, absent, SOURCE))
     assert len(slides) == 1
     assert missing == ["no real fields: absent: there is no absent/points.csv"]
+    painted = {**SOURCE, "name": "painted", "recolour": 2}
+    assert real_slides(tmp_path / "input", card_naming(model, painted)) == (
+        [],
+        ["no real fields: those of painted are of another stain"],
+    )
     monkeypatch.delenv("KI67_DATA")
     assert real_slides(tmp_path / "input", card_naming(model, SOURCE)) == (
         [],

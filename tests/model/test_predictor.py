@@ -175,6 +175,19 @@ def test_the_models_command_describes_a_model(folder: Path) -> None:
     assert cards[0]["parameters"] == 65_066
 
 
+def test_the_models_command_says_what_cross_validation_measured(
+    folder: Path, tmp_path: Path
+) -> None:
+    network, card = load_checkpoint(folder)
+    means = {"f1_all": 81.24, "f1_positive": 80.0, "f1_negative": None}
+    figures = {name: {"mean": mean, "sd": None} for name, mean in means.items()}
+    row = {"group": "three folds", "fields": "bcdata", "at_3.125_um": figures}
+    told = {"cross_validation": {"experiment": "cross", "rows": [row]}}
+    save_checkpoint(tmp_path / "told", network, card.model_copy(update={"metrics": told}))
+    text = CliRunner().invoke(models, [str(tmp_path / "told")])
+    assert "three folds, bcdata: F1 81.2 / 80.0 / - % (all / positive / neg" in text.output
+
+
 def test_the_models_command_lists_what_ships() -> None:
     result = CliRunner().invoke(models, ["--json"])
     assert result.exit_code == 0, result.output
