@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import expand_labels
+from scipy.spatial import cKDTree
 
 from pipeline.core.frame import PlaneFrame
 from pipeline.core.tiling import Box, Tile, TileLattice
@@ -107,10 +107,27 @@ def pieces_of_points(
     -------
     int32, 0 for points near no piece.
     """
-    # a point within the margin may lie in a pixel whose own centre is a diagonal further
-    spread = expand_labels(labels, margin_px + 1.5)
     col, row = _pixel_of(x_l0, y_l0, labels.shape, over)
-    return np.asarray(spread[row, col], np.int32)
+    owner = np.asarray(labels[row, col], np.int32)
+    outside = np.flatnonzero(owner == 0)
+    rim_row, rim_col = np.nonzero(_rim(labels > 0))
+    if len(outside) and len(rim_row):
+        rim = cKDTree(np.column_stack([rim_row, rim_col]))
+        distance_px, nearest = rim.query(np.column_stack([row[outside], col[outside]]))
+        # a point within the margin may lie in a pixel whose own centre is a diagonal further
+        near = distance_px <= margin_px + 1.5
+        owner[outside[near]] = labels[rim_row[nearest[near]], rim_col[nearest[near]]]
+    return owner
+
+
+def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of a mask with a neighbour outside it: one of them is nearest to any place outside."""
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    return mask & ~inner
 
 
 def pixels_in_boxes(

@@ -7,8 +7,9 @@ pixels nearer than r to the line see their whole neighbourhood. So every pixel i
 once by the rule of ``core.ccls``, and the size of regions changes nothing, bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +20,27 @@ from pipeline.core.tiling import Box, RegionGrid
 Heatmap = NDArray[np.float32]
 
 
+class Strips(Protocol):
+    """What a region saved of its heatmap; what is not asked for need not be read."""
+
+    @property
+    def rows(self) -> Heatmap:
+        """``(2, C, depth, width)``: the topmost rows and the lowest."""
+
+    @property
+    def cols(self) -> Heatmap:
+        """``(2, C, height, depth)``: the leftmost columns and the rightmost."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BorderStrips:
-    """The outermost rows and columns of one region's heatmap, each ``(C, rows, cols)`` float32."""
+    """The outermost rows and columns of one region's heatmap, float32; see :class:`Strips`."""
 
-    top: Heatmap
-    bottom: Heatmap
-    left: Heatmap
-    right: Heatmap
+    rows: Heatmap
+    cols: Heatmap
 
 
-StripsOf = Callable[[int, int], BorderStrips | None]
+StripsOf = Callable[[int, int], Strips | None]
 """(region row, region column) -> its strips, None where nothing was predicted (all zero)."""
 
 
@@ -37,10 +48,8 @@ def border_strips(heatmap: Heatmap, *, window: int) -> BorderStrips:
     """Copy the strips a region must save: ``window - 1`` rows or columns on each side."""
     width = window - 1
     return BorderStrips(
-        top=heatmap[:, :width].copy(),
-        bottom=heatmap[:, -width:].copy(),
-        left=heatmap[:, :, :width].copy(),
-        right=heatmap[:, :, -width:].copy(),
+        rows=np.stack([heatmap[:, :width], heatmap[:, -width:]]),
+        cols=np.stack([heatmap[:, :, :width], heatmap[:, :, -width:]]),
     )
 
 
@@ -70,7 +79,8 @@ def settle_region(
 def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: float) -> Peaks:
     """Peak pixels nearer than the reach to a border between regions.
 
-    Memory is bounded by one band across the slide, ``2 * (window - 1)`` pixels wide.
+    Each region's columns are asked for once and its rows once. Memory is bounded by one band across
+    the slide, ``2 * (window - 1)`` pixels wide, and the strips it is made of.
 
     Raises
     ------
@@ -82,32 +92,55 @@ def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: f
             f"regions of {grid.side} px are narrower than window - 1 = {window - 1}: "
             "use more or larger tiles per region"
         )
-    parts = [
-        _settle_vertical(grid, strips_of, col, window, floor) for col in range(1, grid.cols)
-    ] + [_settle_horizontal(grid, strips_of, row, window, floor) for row in range(1, grid.rows)]
+
+    def cols_of(col: int) -> list[Heatmap | None]:
+        strips = (strips_of(row, col) for row in range(grid.rows))
+        return [None if some is None else some.cols for some in strips]
+
+    def rows_of(row: int) -> list[Heatmap | None]:
+        strips = (strips_of(row, col) for col in range(grid.cols))
+        return [None if some is None else some.rows for some in strips]
+
+    parts, before = [], _last(cols_of(0))
+    for col in range(1, grid.cols):
+        after = cols_of(col)
+        parts.append(_settle_vertical(grid, before, after, col, window, floor))
+        before = _last(after)
+    before = _last(rows_of(0))
+    for row in range(1, grid.rows):
+        after = rows_of(row)
+        parts.append(_settle_horizontal(grid, before, after, row, window, floor))
+        before = _last(after)
     return Peaks.concatenate(parts)
 
 
+def _last(strips: Sequence[Heatmap | None]) -> list[Heatmap | None]:
+    """Copies of the rightmost columns or lowest rows, so that the others can go."""
+    return [None if pair is None else pair[1].copy() for pair in strips]
+
+
 def _settle_vertical(
-    grid: RegionGrid, strips_of: StripsOf, col: int, window: int, floor: float
+    grid: RegionGrid,
+    before: Sequence[Heatmap | None],
+    after: Sequence[Heatmap | None],
+    col: int,
+    window: int,
+    floor: float,
 ) -> Peaks:
     """Settle the band along the line between region columns ``col - 1`` and ``col``."""
     reach, depth = (window - 1) // 2, window - 1
     line, lattice = col * grid.side, grid.lattice
     x0, x1 = line - depth, min(line + depth, lattice.width)
-    band: Heatmap | None = None
-    for row in range(grid.rows):
-        y0, y1 = row * grid.side, min((row + 1) * grid.side, lattice.height)
-        before, after = strips_of(row, col - 1), strips_of(row, col)
-        for strips in (before, after):
-            if strips is not None and band is None:
-                band = np.zeros((len(strips.left), lattice.height, x1 - x0), np.float32)
-        if band is not None and before is not None:
-            band[:, y0:y1, :depth] = before.right
-        if band is not None and after is not None:
-            band[:, y0:y1, depth:] = after.left
-    if band is None:
+    channels = _channels(before, after)
+    if not channels:
         return Peaks.empty()
+    band = np.zeros((channels, lattice.height, x1 - x0), np.float32)
+    for row, (left, right) in enumerate(zip(before, after, strict=True)):
+        rows = slice(row * grid.side, (row + 1) * grid.side)
+        if left is not None:
+            band[:, rows, :depth] = left
+        if right is not None:
+            band[:, rows, depth:] = right[0]
     peaks = find_peaks(band, window=window, floor=floor, x0=x0)
     return peaks.take(
         _inside(peaks, Box(line - reach, 0, min(line + reach, lattice.width), lattice.height))
@@ -115,28 +148,37 @@ def _settle_vertical(
 
 
 def _settle_horizontal(
-    grid: RegionGrid, strips_of: StripsOf, row: int, window: int, floor: float
+    grid: RegionGrid,
+    before: Sequence[Heatmap | None],
+    after: Sequence[Heatmap | None],
+    row: int,
+    window: int,
+    floor: float,
 ) -> Peaks:
     """Settle the band between region rows, less what the vertical bands settled."""
     reach, depth = (window - 1) // 2, window - 1
     line, lattice = row * grid.side, grid.lattice
     y0, y1 = line - depth, min(line + depth, lattice.height)
-    band: Heatmap | None = None
-    for col in range(grid.cols):
-        x0, x1 = col * grid.side, min((col + 1) * grid.side, lattice.width)
-        above, below = strips_of(row - 1, col), strips_of(row, col)
-        for strips in (above, below):
-            if strips is not None and band is None:
-                band = np.zeros((len(strips.top), y1 - y0, lattice.width), np.float32)
-        if band is not None and above is not None:
-            band[:, :depth, x0:x1] = above.bottom
-        if band is not None and below is not None:
-            band[:, depth:, x0:x1] = below.top
-    if band is None:
+    channels = _channels(before, after)
+    if not channels:
         return Peaks.empty()
+    band = np.zeros((channels, y1 - y0, lattice.width), np.float32)
+    for col, (above, below) in enumerate(zip(before, after, strict=True)):
+        cols = slice(col * grid.side, (col + 1) * grid.side)
+        if above is not None:
+            band[:, :depth, cols] = above
+        if below is not None:
+            band[:, depth:, cols] = below[0]
     peaks = find_peaks(band, window=window, floor=floor, y0=y0)
     near = _inside(peaks, Box(0, line - reach, lattice.width, min(line + reach, lattice.height)))
     return peaks.take(near & ~_near_vertical_line(peaks, grid, reach))
+
+
+def _channels(before: Sequence[Heatmap | None], after: Sequence[Heatmap | None]) -> int:
+    """Channels of the strips, 0 where there are none."""
+    last = (len(strip) for strip in before if strip is not None)
+    first = (pair.shape[1] for pair in after if pair is not None)
+    return next(last, 0) or next(first, 0)
 
 
 def _near_vertical_line(peaks: Peaks, grid: RegionGrid, reach: int) -> NDArray[np.bool_]:

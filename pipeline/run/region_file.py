@@ -1,9 +1,7 @@
 """The file of one region: peaks, border strips, quality, what is unreadable; its done mark."""
 
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.ccls import Peaks
-from pipeline.core.seams import BorderStrips
+from pipeline.core.seams import BorderStrips, StripsOf
 from pipeline.io.files import atomic_path
 from pipeline.run.plan import Plan, StaleWorkError, region_path
 
@@ -40,14 +38,13 @@ def write_region(path: Path, result: RegionResult, match: str) -> None:
     peaks = np.empty(len(result.peaks), _PEAK)
     for name in _PEAK.names or ():
         peaks[name] = getattr(result.peaks, name)
-    strips = result.strips
     members: dict[str, NDArray[Any]] = {
         _MATCH: np.array(match),
         _UNREADABLE: result.unreadable,
         _MEASURES: result.measures,
         _PEAKS: peaks,
-        _ROWS: np.stack([strips.top, strips.bottom]),
-        _COLS: np.stack([strips.left, strips.right]),
+        _ROWS: result.strips.rows,
+        _COLS: result.strips.cols,
     }
     with atomic_path(path) as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **members)
@@ -87,23 +84,40 @@ def read_measures(work: Path, plan: Plan, index: int) -> NDArray[np.float32]:
     return measures
 
 
-def strips_reader(work: Path, plan: Plan) -> Callable[[int, int], BorderStrips | None]:
-    """Return what ``core.seams.settle_seams`` asks for strips; two rows of regions stay in memory.
+@dataclass(frozen=True, slots=True)
+class _StoredStrips:
+    """Strips that are read as they are asked for."""
+
+    work: Path
+    plan: Plan
+    index: int
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        return self._member(_ROWS)
+
+    @property
+    def cols(self) -> NDArray[np.float32]:
+        return self._member(_COLS)
+
+    def _member(self, name: str) -> NDArray[np.float32]:
+        (strips,) = _read(self.work, self.plan, self.index, (name,))
+        return strips
+
+
+def strips_reader(work: Path, plan: Plan) -> StripsOf:
+    """Return what ``core.seams.settle_seams`` asks for strips.
 
     Raises
     ------
     StaleWorkError
-        When called for a region whose file is missing, damaged or of another plan.
+        When strips are asked for whose file is missing, damaged or of another plan.
     """
-    grid, active = plan.grid, frozenset(plan.regions)
+    cols, active = plan.grid.cols, frozenset(plan.regions)
 
-    @lru_cache(maxsize=2 * max(grid.rows, grid.cols) + 2)
-    def strips_of(row: int, col: int) -> BorderStrips | None:
-        index = row * grid.cols + col
-        if index not in active:
-            return None
-        (top, bottom), (left, right) = _read(work, plan, index, (_ROWS, _COLS))
-        return BorderStrips(top, bottom, left, right)
+    def strips_of(row: int, col: int) -> _StoredStrips | None:
+        index = row * cols + col
+        return _StoredStrips(work, plan, index) if index in active else None
 
     return strips_of
 

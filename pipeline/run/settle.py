@@ -26,7 +26,7 @@ def settle_slide(work: Path, plan: Plan, tissue: Tissue) -> SettledSlide:
     """Join the regions of a slide.
 
     A peak is kept when its centre lies in the tissue mask grown by ``tissue.margin_um``. Memory
-    grows by the peaks and by two rows of regions' border strips.
+    grows by the peaks and by one band of border strips across the slide.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from pipeline.core.coverage import (
     covered_tiles,
@@ -77,3 +78,21 @@ def test_a_point_in_the_margin_belongs_to_the_nearest_piece() -> None:
     x_l0, y_l0 = over.to_l0(np.array([20.5, 33.5, 47.5, 90.5]), np.array([20.5] * 4))
     owner = pieces_of_points(x_l0, y_l0, labels, over, margin_px=6.25)
     assert owner.tolist() == [1, 1, 2, 0]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 6), st.integers(0, 2**32 - 1))
+def test_a_point_near_tissue_has_a_nearest_piece_and_one_far_away_none(
+    width: int, height: int, margin_px: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    labels, _ = ndimage.label(rng.random((height, width)) < rng.choice([0.02, 0.3, 0.7]))
+    labels = labels.astype(np.int32)
+    row, col = (at.ravel() for at in np.indices(labels.shape))
+    over = PlaneFrame(0, 0, 1.0, 1.0, width, height)
+    owner = pieces_of_points(col + 0.5, row + 0.5, labels, over, margin_px=margin_px)
+    for place in range(len(row)):
+        squares = (row - row[place]) ** 2 + (col - col[place]) ** 2
+        squares = np.where(labels.ravel() > 0, squares, np.inf)
+        nearest = set(labels.ravel()[squares == squares.min()].tolist())
+        within = np.sqrt(squares.min()) <= margin_px + 1.5
+        assert int(owner[place]) in (nearest if within else {0})

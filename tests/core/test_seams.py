@@ -1,6 +1,7 @@
 """Seams: a map cut into regions gives the cells of the whole map, bit for bit."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -186,11 +187,39 @@ def test_a_slide_where_nothing_was_predicted_has_no_cells() -> None:
 def test_strips_are_copies_of_the_outermost_rows_and_columns() -> None:
     heatmap = noise(np.random.default_rng(9), (2, 50, 60))
     strips = border_strips(heatmap, window=7)
-    assert np.array_equal(strips.top, heatmap[:, :6])
-    assert np.array_equal(strips.bottom, heatmap[:, -6:])
-    assert np.array_equal(strips.left, heatmap[:, :, :6])
-    assert np.array_equal(strips.right, heatmap[:, :, -6:])
-    assert not np.shares_memory(strips.top, heatmap)
+    assert np.array_equal(strips.rows, [heatmap[:, :6], heatmap[:, -6:]])
+    assert np.array_equal(strips.cols, [heatmap[:, :, :6], heatmap[:, :, -6:]])
+    assert not np.shares_memory(strips.rows, heatmap)
+
+
+def test_each_strip_is_asked_for_once() -> None:
+    heatmap = noise(np.random.default_rng(10), (2, 90, 120))
+    asked: list[tuple[str, int, int]] = []
+
+    @dataclass
+    class Asked:
+        strips: BorderStrips
+        place: tuple[int, int]
+
+        @property
+        def rows(self) -> Heatmap:
+            asked.append(("rows", *self.place))
+            return self.strips.rows
+
+        @property
+        def cols(self) -> Heatmap:
+            asked.append(("cols", *self.place))
+            return self.strips.cols
+
+    grid = RegionGrid(TileLattice(120, 90, 32, 32), 1)
+
+    def strips_of(row: int, col: int) -> Asked:
+        box = grid.region(row * grid.cols + col).box
+        part = heatmap[:, box.y0 : box.y1, box.x0 : box.x1]
+        return Asked(border_strips(part, window=11), (row, col))
+
+    settle_seams(grid, strips_of, window=11, floor=0.06)
+    assert len(asked) == len(set(asked)) == 2 * len(grid)
 
 
 def test_regions_too_small_for_the_window_are_refused_with_both_sizes() -> None:

@@ -29,6 +29,7 @@ MEASURES = (
 BIN_UM = 64.0
 """Some twenty nuclei of tumour: enough to measure, small beside a fold or a stroke of a pen."""
 LEAST_BIN_PX = 16
+_ROWS_AT_ONCE = 256
 
 
 def bin_side(core_px: int, mpp_um: float) -> int:
@@ -91,11 +92,16 @@ class BinLayout:
     def share(self, mask: NDArray[np.bool_], over: PlaneFrame) -> NDArray[np.float32]:
         """``(rows, cols)``: share of each bin's pixels of ``over`` that the mask holds."""
         row, col = self.under(over)
-        place = row[:, None] * self.cols + col[None, :]
-        inside = np.bincount(place[mask], minlength=self.rows * self.cols)
-        whole = np.bincount(place.ravel(), minlength=self.rows * self.cols)
-        value = np.asarray(inside / np.maximum(whole, 1), np.float32)
-        return value.reshape(self.rows, self.cols)
+        bins = self.rows * self.cols
+        inside = np.zeros(bins, np.int64)
+        for top in range(0, over.height, _ROWS_AT_ONCE):
+            some = slice(top, top + _ROWS_AT_ONCE)
+            place = row[some, None] * self.cols + col
+            inside += np.bincount(place[mask[some]], minlength=bins)
+        whole = np.outer(
+            np.bincount(row, minlength=self.rows), np.bincount(col, minlength=self.cols)
+        )
+        return np.asarray(inside.reshape(whole.shape) / np.maximum(whole, 1), np.float32)
 
     def under(self, over: PlaneFrame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Bin row of each pixel row of ``over`` and bin column of each of its columns."""
