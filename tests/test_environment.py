@@ -27,7 +27,6 @@ DISTRIBUTION_OF = {
     "PIL": "pillow",
     "openslide": "openslide-python",
     "pydantic_core": "pydantic",
-    "skimage": "scikit-image",
 }
 """Import name -> distribution where they differ."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pipeline.model import torch_engine
+from pipeline.model.engine import DType
 
 FAULTS = Path(os.environ["KI67_TEST_DEVICE"])
 ILLEGAL = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."
@@ -54,9 +55,9 @@ class Event:
         _used()
 
 
-def _engine(network: Any, *, threads: int) -> torch_engine.TorchCudaEngine:
+def _engine(network: Any, *, threads: int, dtype: DType) -> torch_engine.TorchCudaEngine:
     torch.set_num_threads(threads)
-    return torch_engine.TorchCudaEngine(network, torch.device("cpu"), dtype="float32")
+    return torch_engine.TorchCudaEngine(network, torch.device("cpu"), dtype=dtype)
 
 
 def _torch_device(name: str) -> torch.device:

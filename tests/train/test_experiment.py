@@ -33,6 +33,7 @@ STEMS = {
         *("p1_0318_1", "p1_0321_7", "p1_0322_7"),
     ],
     "uw": [f"img{number}" for number in range(1, 101)],
+    "brca_m2c": ["TCGA-A1-A0SP-DX1", "TCGA-A2-A0D0-DX1"],
 }
 
 
@@ -80,6 +81,13 @@ def write_stand_in(kind: str, folder: Path, stems: list[str]) -> None:
                 for (x, y), code in zip(dots.xy, codes, strict=True)
             ]
             (target / f"{stem}.json").write_text(json.dumps(rows))
+        elif kind == "brca_m2c":
+            (folder / "labels").mkdir(exist_ok=True)
+            lines = [
+                f"{y} {x} {2 if dark else 3}"
+                for (x, y), dark in zip(dots.xy, dots.positive, strict=True)
+            ]
+            (folder / "labels" / f"{stem}_gt_class_coords.txt").write_text("\n".join(lines) + "\n")
         else:
             savemat(target / f"{stem}_detection.mat", {"detection": dots.xy + 1.0})
 

@@ -9,7 +9,7 @@ from pipeline import RESULTS_VERSION, __version__
 Versions = tuple[tuple[str, str], ...]
 """Names and versions; plain text, so that an older program can read it too."""
 
-_RESULT_LIBRARIES = ("scipy", "scikit-image", "zarr", "tifffile", "tiffslide", "openslide-python")
+_RESULT_LIBRARIES = ("scipy", "zarr", "tifffile", "tiffslide", "openslide-python")
 
 
 @functools.cache

@@ -30,7 +30,7 @@ _SLIDE_SEED = 1_000_001
 _FLOOR = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?\s*>=\s*(?P<floor>[0-9.]+)")
 _EXTRA = re.compile(r"""extra\s*==\s*["'](?P<extra>[^"']+)["']""")
 _TOOLS_OF_DEVELOPERS = {"test", "docs"}
-_DECISIVE = ("numpy", "scipy", "scikit-image", "torch", "tiffslide", "tifffile", "zarr")
+_DECISIVE = ("numpy", "scipy", "torch", "tiffslide", "tifffile", "zarr")
 """What results were measured with: other versions are worth a line."""
 
 Answer = tuple[Outcome, str, str]
