@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 @click.option(
     "--table", "only_table", is_flag=True, help="Train nothing: figures from the stored points."
 )
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, min_open=True),
+    help="With --table: figures of all networks at this one, in files of their own.",
+)
 def experiment(
     config: Path,
     *,
@@ -46,6 +51,7 @@ def experiment(
     folds: tuple[str, ...],
     model: Path | None,
     only_table: bool,
+    threshold: float | None,
 ) -> None:
     """Make every run of CONFIG (TOML) that is not finished, then write results.json and .md.
 
@@ -65,6 +71,8 @@ def experiment(
     _check_names("fold", folds, [fold.name for fold in settings.folds])
     if model is not None and len(variants) != 1:
         raise ConfigError("--card: name the one --variant whose figures the model is to carry")
+    if threshold is not None and (not only_table or model is not None):
+        raise ConfigError("--threshold: give it with --table and without --card")
 
     def wanted(run: "Run") -> bool:
         chosen = not variants or run.variant.name in variants
@@ -74,7 +82,7 @@ def experiment(
         run_experiment(
             settings, folder, data=data_folder(data), jobs=jobs, only=wanted, on_run=_say
         )
-    click.echo(write_results(settings, folder, data=data_folder(data)))
+    click.echo(write_results(settings, folder, data=data_folder(data), threshold=threshold))
     if model is not None:
         card = vouch(settings, folder, variants[0], model, data=data_folder(data))
         click.echo(f"{card.name}: threshold {card.threshold:g}, candidates from {card.floor:g}")

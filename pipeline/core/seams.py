@@ -7,7 +7,7 @@ pixels nearer than r to the line see their whole neighbourhood. So every pixel i
 once by the rule of ``core.ccls``, and the size of regions changes nothing, bit for bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,92 +93,84 @@ def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: f
             "use more or larger tiles per region"
         )
 
-    def cols_of(col: int) -> list[Heatmap | None]:
-        strips = (strips_of(row, col) for row in range(grid.rows))
-        return [None if some is None else some.cols for some in strips]
+    def cols_of(row: int, col: int) -> Heatmap | None:
+        strips = strips_of(row, col)
+        return None if strips is None else strips.cols
 
-    def rows_of(row: int) -> list[Heatmap | None]:
-        strips = (strips_of(row, col) for col in range(grid.cols))
-        return [None if some is None else some.rows for some in strips]
+    def rows_of(row: int, col: int) -> Heatmap | None:
+        strips = strips_of(row, col)
+        return None if strips is None else strips.rows
 
-    parts, before = [], _last(cols_of(0))
-    for col in range(1, grid.cols):
-        after = cols_of(col)
-        parts.append(_settle_vertical(grid, before, after, col, window, floor))
-        before = _last(after)
-    before = _last(rows_of(0))
-    for row in range(1, grid.rows):
-        after = rows_of(row)
-        parts.append(_settle_horizontal(grid, before, after, row, window, floor))
-        before = _last(after)
+    upright = ([cols_of(row, col) for row in range(grid.rows)] for col in range(grid.cols))
+    level = ([rows_of(row, col) for col in range(grid.cols)] for row in range(grid.rows))
+    parts = [_settle_vertical(grid, border, window, floor) for border in _borders(upright)]
+    parts += [_settle_horizontal(grid, border, window, floor) for border in _borders(level)]
     return Peaks.concatenate(parts)
 
 
-def _last(strips: Sequence[Heatmap | None]) -> list[Heatmap | None]:
-    """Copies of the rightmost columns or lowest rows, so that the others can go."""
-    return [None if pair is None else pair[1].copy() for pair in strips]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Border:
+    """A border line across the slide, and of each pair of regions that meet there the strips."""
+
+    number: int
+    """Of the regions after it; the line's place is this many sides of a region."""
+    before: list[Heatmap | None]
+    after: list[Heatmap | None]
+
+    def band(self, shape: tuple[int, int], side: int, depth: int, axis: int) -> Heatmap | None:
+        """Join the strips to ``(C, *shape)``, None where nothing was predicted.
+
+        ``axis`` is the one that crosses the line: 1 is that of rows, 2 that of columns.
+        """
+        strips = [strip for strip in (*self.before, *self.after) if strip is not None]
+        if not strips:
+            return None
+        band = np.zeros((len(strips[0]), *shape), np.float32)
+        across = band.swapaxes(axis, 2)
+        for place, pair in enumerate(zip(self.before, self.after, strict=True)):
+            along = slice(place * side, (place + 1) * side)
+            for strip, where in zip(pair, (slice(depth), slice(depth, None)), strict=True):
+                if strip is not None:
+                    across[:, along, where] = strip.swapaxes(axis, 2)
+        return band
 
 
-def _settle_vertical(
-    grid: RegionGrid,
-    before: Sequence[Heatmap | None],
-    after: Sequence[Heatmap | None],
-    col: int,
-    window: int,
-    floor: float,
-) -> Peaks:
-    """Settle the band along the line between region columns ``col - 1`` and ``col``."""
+def _borders(lines: Iterable[Sequence[Heatmap | None]]) -> Iterator[_Border]:
+    """Borders between the pairs of strips of successive lines of regions."""
+    before: list[Heatmap | None] = []
+    for number, pairs in enumerate(lines):
+        if number:
+            after = [None if pair is None else pair[0] for pair in pairs]
+            yield _Border(number, before, after)
+        # copies: the other half of each pair can go
+        before = [None if pair is None else pair[1].copy() for pair in pairs]
+
+
+def _settle_vertical(grid: RegionGrid, border: _Border, window: int, floor: float) -> Peaks:
+    """Settle the band along a line between columns of regions."""
     reach, depth = (window - 1) // 2, window - 1
-    line, lattice = col * grid.side, grid.lattice
+    line, lattice = border.number * grid.side, grid.lattice
     x0, x1 = line - depth, min(line + depth, lattice.width)
-    channels = _channels(before, after)
-    if not channels:
+    band = border.band((lattice.height, x1 - x0), grid.side, depth, 2)
+    if band is None:
         return Peaks.empty()
-    band = np.zeros((channels, lattice.height, x1 - x0), np.float32)
-    for row, (left, right) in enumerate(zip(before, after, strict=True)):
-        rows = slice(row * grid.side, (row + 1) * grid.side)
-        if left is not None:
-            band[:, rows, :depth] = left
-        if right is not None:
-            band[:, rows, depth:] = right[0]
     peaks = find_peaks(band, window=window, floor=floor, x0=x0)
     return peaks.take(
         _inside(peaks, Box(line - reach, 0, min(line + reach, lattice.width), lattice.height))
     )
 
 
-def _settle_horizontal(
-    grid: RegionGrid,
-    before: Sequence[Heatmap | None],
-    after: Sequence[Heatmap | None],
-    row: int,
-    window: int,
-    floor: float,
-) -> Peaks:
-    """Settle the band between region rows, less what the vertical bands settled."""
+def _settle_horizontal(grid: RegionGrid, border: _Border, window: int, floor: float) -> Peaks:
+    """Settle the band between rows of regions, less what the vertical bands settled."""
     reach, depth = (window - 1) // 2, window - 1
-    line, lattice = row * grid.side, grid.lattice
+    line, lattice = border.number * grid.side, grid.lattice
     y0, y1 = line - depth, min(line + depth, lattice.height)
-    channels = _channels(before, after)
-    if not channels:
+    band = border.band((y1 - y0, lattice.width), grid.side, depth, 1)
+    if band is None:
         return Peaks.empty()
-    band = np.zeros((channels, y1 - y0, lattice.width), np.float32)
-    for col, (above, below) in enumerate(zip(before, after, strict=True)):
-        cols = slice(col * grid.side, (col + 1) * grid.side)
-        if above is not None:
-            band[:, :depth, cols] = above
-        if below is not None:
-            band[:, depth:, cols] = below[0]
     peaks = find_peaks(band, window=window, floor=floor, y0=y0)
     near = _inside(peaks, Box(0, line - reach, lattice.width, min(line + reach, lattice.height)))
     return peaks.take(near & ~_near_vertical_line(peaks, grid, reach))
-
-
-def _channels(before: Sequence[Heatmap | None], after: Sequence[Heatmap | None]) -> int:
-    """Channels of the strips, 0 where there are none."""
-    last = (len(strip) for strip in before if strip is not None)
-    first = (pair.shape[1] for pair in after if pair is not None)
-    return next(last, 0) or next(first, 0)
 
 
 def _near_vertical_line(peaks: Peaks, grid: RegionGrid, reach: int) -> NDArray[np.bool_]:

@@ -123,6 +123,29 @@ def test_threshold_and_figures_of_the_folds_go_onto_the_card(data: Path) -> None
     assert (model / "weights.safetensors").read_bytes() == weights
 
 
+def test_a_table_at_one_threshold_lies_beside_that_of_the_chosen_ones(data: Path) -> None:
+    run_experiment(load_experiment(data / "experiment.toml"), data / "out", data=data)
+    make_scores_plain(data / "out")
+    words = [str(data / "experiment.toml"), "--out", str(data / "out"), "--data", str(data)]
+    call = ["experiment", *words, "--table", "--variant", "u_net"]
+    at_own = CliRunner().invoke(cli, call)
+    chosen = (data / "out" / RESULTS_JSON).read_bytes()
+
+    at_half = CliRunner().invoke(cli, [*call, "--threshold", "0.3"])
+
+    assert (at_own.exit_code, at_half.exit_code) == (0, 0), at_half.output
+    assert (data / "out" / RESULTS_JSON).read_bytes() == chosen
+    stored = json.loads((data / "out" / "results_at_0.3.json").read_text())
+    (row,) = [row for row in stored["rows"] if row["variant"] == "u_net"]
+    # four cells found, and the false one: 8 / 9
+    assert row["at_3.125_um"]["f1_all"]["mean"] == pytest.approx(88.8889)
+    below = CliRunner().invoke(cli, [*call, "--threshold", "0.01"])
+    assert below.exit_code != 0
+    assert "kept candidates from 0.25 on" in below.output
+    both = CliRunner().invoke(cli, [*call, "--threshold", "0.3", "--card", str(data)])
+    assert "--threshold: give it with --table and without --card" in both.output
+
+
 def test_a_card_gets_no_figures_of_another_network_or_of_nothing(data: Path) -> None:
     model = train(load_train_config(data / "training.toml"), data / "trained", data=data)
     experiment = load_experiment(data / "experiment.toml")

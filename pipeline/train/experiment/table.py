@@ -46,14 +46,26 @@ class ScoredRun:
         return [row for of_source in self.counts.values() for row in of_source[criterion]]
 
 
-def write_results(experiment: Experiment, out: Path, *, data: Path = Path()) -> str:
+def write_results(
+    experiment: Experiment, out: Path, *, data: Path = Path(), threshold: float | None = None
+) -> str:
     """Write ``results.json`` and ``results.md`` of the runs finished so far; return the table.
 
     Every figure comes from the points in ``predictions.json`` and the annotations as they are now.
+
+    Parameters
+    ----------
+    threshold
+        Of every network, for ``results_at_THRESHOLD.json`` and ``.md``; None: each run's own.
+
+    Raises
+    ------
+    AnnotationError
+        The threshold is below that from which a run kept candidates.
     """
     finished = finished_runs(experiment, out, data=data)
     runs = [
-        scored_run(of, threshold=chosen_threshold(experiment, of, finished, data))
+        scored_run(of, threshold=_threshold(experiment, of, finished, data, threshold))
         for of in finished
     ]
     rows = summarise(experiment, runs)
@@ -64,9 +76,25 @@ def write_results(experiment: Experiment, out: Path, *, data: Path = Path()) -> 
         "runs": [run.told | {"figures": _figures(run)} for run in runs],
     }
     for name, content in ((RESULTS_JSON, json.dumps(result, indent=2) + "\n"), (RESULTS_MD, text)):
-        with atomic_path(out / name) as partial:
+        path = out / name
+        if threshold is not None:
+            path = path.with_stem(f"{path.stem}_at_{threshold:g}")
+        with atomic_path(path) as partial:
             partial.write_text(content, encoding="utf-8")
     return text
+
+
+def _threshold(
+    experiment: Experiment,
+    of: FinishedRun,
+    finished: Sequence[FinishedRun],
+    data: Path,
+    given: float | None,
+) -> float | None:
+    """The given one for networks: the classical detector has constants in its place."""
+    if given is not None and not of.run.variant.classical:
+        return given
+    return chosen_threshold(experiment, of, finished, data)
 
 
 def scored_run(of: FinishedRun, *, threshold: float | None = None) -> ScoredRun:
