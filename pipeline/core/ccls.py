@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from pipeline.core.blocks import block_maxima
+from pipeline.core.blocks import block_maxima, window_maxima
 from pipeline.core.points import NEGATIVE, POSITIVE
 
 _AT_ONCE = 2048
@@ -180,7 +179,7 @@ def _peak_pixels(
     if side < 2:
         return _dense_peak_pixels(heatmap, window, floor)
     tops = block_maxima(heatmap, side).max(axis=0)
-    around = ndimage.maximum_filter(tops, size=3, mode="constant", cval=-np.inf)
+    around = window_maxima(tops, 3)
     blocks = np.nonzero((tops == around) & (tops >= floor))
     height, width = heatmap.shape[1:]
     # plateaus and noise leave so many that filtering the whole map is quicker
@@ -225,8 +224,8 @@ def _windows(
 def _dense_peak_pixels(
     heatmap: NDArray[np.float32], window: int, floor: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    union = heatmap.max(axis=0)
-    highest = ndimage.maximum_filter(union, size=window, mode="constant", cval=-np.inf)
+    union = heatmap[0] if len(heatmap) == 1 else heatmap.max(axis=0)
+    highest = window_maxima(union, window)
     row, col = np.nonzero((union == highest) & (union >= floor))
     return row, col
 

@@ -76,7 +76,7 @@ def stain_densities(
     unmix = np.linalg.inv(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     density = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256)
     # element by element, not as a matrix product: its rounding would depend on the picture's shape
-    red, green, blue = (density[rgb[:, :, channel]] for channel in range(3))
+    red, green, blue = (np.take(density, rgb[:, :, channel], mode="clip") for channel in range(3))
     weight = unmix.astype(np.float32)
     haematoxylin, dab = (
         np.maximum(weight[0, stain] * red + weight[1, stain] * green + weight[2, stain] * blue, 0)

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.core.blocks import block_maxima
+from pipeline.core.blocks import block_maxima, window_maxima, window_minima
 from pipeline.core.ccls import find_peaks
 
 Heatmap = NDArray[np.float32]
@@ -66,3 +66,22 @@ def test_a_block_s_maximum_is_that_of_its_pixels(values: Heatmap, side: int) -> 
             part = values[:, row * side : (row + 1) * side, col * side : (col + 1) * side]
             assert np.array_equal(made[:, row, col], part.max(axis=(1, 2)))
     assert made.shape[1:] == (-(-values.shape[1] // side), -(-values.shape[2] // side))
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 40), st.integers(1, 40)),
+        elements=st.floats(-2, 2, width=32),
+    ),
+    st.integers(0, 15),
+)
+def test_a_window_s_extrema_are_those_of_its_pixels(plane: Heatmap, reach: int) -> None:
+    side = 2 * reach + 1
+    highest = ndimage.maximum_filter(plane, side, mode="constant", cval=-np.inf)
+    lowest = ndimage.minimum_filter(plane, side, mode="constant", cval=np.inf)
+    assert np.array_equal(window_maxima(plane, side), highest)
+    assert np.array_equal(window_minima(plane, side), lowest)
+    mask = plane > 0
+    assert np.array_equal(window_maxima(mask, side), highest > 0)
+    assert np.array_equal(window_minima(mask, side), lowest > 0)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.core.blocks import window_maxima, window_minima
 from pipeline.core.classical import detect_classical
 from pipeline.core.points import POSITIVE
 from pipeline.core.qc.bins import MEASURES
@@ -105,13 +106,15 @@ def reduced(rgb: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     for top in range(0, height, _ROWS_AT_ONCE):
         # whole rows first, a few at a time: they stay in the processor's cache
         rows = rgb[top * step : min(top + _ROWS_AT_ONCE, height) * step, : width * step]
-        tall = rows[::step].astype(np.uint16)
+        total = rows[::step].astype(np.uint16).reshape(-1, 3 * width * step)
         for row in range(1, step):
-            tall += rows[row::step]
-        total = tall[:, ::step] + np.uint16(step * step // 2)
-        for col in range(1, step):
-            total += tall[:, col::step]
-        made[top : top + _ROWS_AT_ONCE] = total >> shift
+            total += rows[row::step].reshape(total.shape)
+        # sums of 2, then of 4 pixels to the right of each: one in ``step`` of them is wanted
+        for reach in (3 << octave for octave in range(step.bit_length() - 1)):
+            total = total[:, :-reach] + total[:, reach:]
+        mean = ((total + np.uint16(step * step // 2)) >> shift).astype(np.uint8)
+        for channel in range(3):
+            made[top : top + _ROWS_AT_ONCE, :, channel] = mean[:, channel :: 3 * step]
     return made
 
 
@@ -120,7 +123,10 @@ def optical_density(rgb: NDArray[np.uint8], glass: tuple[float, float, float]) -
     level = np.log10(np.arange(256, dtype=np.float64) + 1)
     white = np.log10(np.clip(np.asarray(glass, np.float64), 1, 255) + 1)
     tables = (white[:, None] - level).astype(np.float32)
-    return np.stack([tables[channel][rgb[:, :, channel]] for channel in range(3)])
+    density = np.empty((3, *rgb.shape[:2]), np.float32)
+    for channel in range(3):
+        np.take(tables[channel], rgb[:, :, channel], out=density[channel], mode="clip")
+    return density
 
 
 def brown_pixels(density: F32) -> Mask:
@@ -227,7 +233,7 @@ def _dark_structures(density: F32, um_per_px: float) -> Mask:
 def _without_core(mask: Mask, side_px: float) -> Mask:
     """Connected parts of a mask that hold no square of the side anywhere."""
     labels, number = ndimage.label(mask, structure=np.ones((3, 3), bool))
-    core = ndimage.minimum_filter(mask.astype(np.uint8), _odd(side_px), mode="nearest") > 0
+    core = window_minima(mask, _odd(side_px))
     fine = np.bincount(labels[core], minlength=number + 1) == 0
     fine[0] = False
     return np.asarray(fine[labels])
@@ -238,9 +244,7 @@ def _opened(mask: Mask, side_px: float) -> Mask:
     if not mask.any():
         return mask
     side = _odd(side_px)
-    value = mask.astype(np.uint8)
-    eroded = ndimage.minimum_filter(value, side, mode="nearest")
-    return np.asarray(ndimage.maximum_filter(eroded, side, mode="nearest") > 0)
+    return window_maxima(window_minima(mask, side), side)
 
 
 def _odd(side_px: float) -> int:

@@ -48,16 +48,18 @@ def look_over(
 def glass_colour(rgb: NDArray[np.uint8], tissue: Mask, absent: Mask) -> Glass:
     """Median colour of what is bright and no tissue; ``WHITE`` where that is too little."""
     beside = ~ndimage.binary_dilation(tissue, iterations=2) & ~absent
-    glass = rgb[beside & (rgb.min(axis=2) > BRIGHT)]
+    darkest = np.minimum(np.minimum(rgb[:, :, 0], rgb[:, :, 1]), rgb[:, :, 2])
+    glass = rgb[beside & (darkest > BRIGHT)]
     if len(glass) < LEAST_GLASS_PX:
         return WHITE
-    red, green, blue = (float(value) for value in np.median(glass, axis=0))
+    red, green, blue = (float(np.median(level)) for level in glass.T)
     return red, green, blue
 
 
 def textured(rgb: NDArray[np.uint8], tissue: Mask, absent: Mask) -> Mask:
     """Find tissue by its texture alone, whatever its colour: glass is smooth."""
-    grey = rgb.mean(axis=2, dtype=np.float32) - np.float32(200)
+    red, green, blue = np.moveaxis(rgb.astype(np.float32), 2, 0)
+    grey = (red + green + blue) / np.float32(3) - np.float32(200)
     spread = ndimage.uniform_filter(grey**2, 3) - ndimage.uniform_filter(grey, 3) ** 2
     rough = np.sqrt(np.maximum(spread, 0))
     glass = rough[~tissue & ~absent]
