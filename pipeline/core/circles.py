@@ -1,7 +1,7 @@
 """The circle about each point of a lattice that just holds enough cells, and the best of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +16,8 @@ DENSITY_UM = 100.0
 """Side of the squares the typical density of cells is taken from."""
 MAX_BINS = 8_000_000
 """Where cells lie so far apart that more bins were needed, the bins grow."""
+AT_ONCE = 8_000_000
+"""Numbers of one kind that several labellings may take: 32 MB."""
 RECOUNTED = 16
 """How many of the best binned circles are recounted cell by cell."""
 
@@ -122,9 +124,25 @@ class CircleSearch:
         taken
             Circles the new one must not overlap.
         """
-        index = self._binned_index(labels)
+        index = self._binned_index(labels[:, None])[:, 0]
         for circle in taken:
             index[self._near(circle)] = -1.0
+        return self._best_of(index, labels, taken)
+
+    def best_of_each(self, labels: NDArray[np.uint8]) -> Iterator[Circle | None]:
+        """Find the circle of the highest index for each column of labels ``(N, deals)``."""
+        index = self._binned_index(labels)
+        for deal in range(labels.shape[1]):
+            yield self._best_of(index[:, deal], labels[:, deal], ())
+
+    @property
+    def deals_at_once(self) -> int:
+        """Columns of labels that ``best_of_each`` takes without much memory."""
+        return max(1, AT_ONCE // (len(self.before) + 3 * len(self.centres)))
+
+    def _best_of(
+        self, index: NDArray[np.float64], labels: NDArray[np.uint8], taken: Sequence[Circle]
+    ) -> Circle | None:
         left = int(np.count_nonzero(index >= 0))
         tried = RECOUNTED
         while left:
@@ -142,14 +160,17 @@ class CircleSearch:
         return None
 
     def _binned_index(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Share of positive cells of each centre's binned disc, ``(C,)``."""
-        positive = np.concatenate(([0], np.cumsum(labels, dtype=np.int32)))[self.before]
-        marked = np.empty(len(self.centres), np.int32)
+        """Share of positive cells of each centre's binned disc, ``(C, deals)``."""
+        deals = labels.shape[1]
+        sums = np.zeros((len(labels) + 1, deals), np.int32)
+        np.cumsum(labels, axis=0, dtype=np.int32, out=sums[1:])
+        positive = sums[self.before]
+        marked = np.empty((len(self.centres), deals), np.int32)
         start = 0
         for radius, end in zip(self.radii, self.ends, strict=True):
             marked[start:end] = disc_sums(positive, self.centres[start:end], self.width, radius)
             start = end
-        return marked / self.held
+        return marked / self.held[:, None]
 
     def _near(self, circle: Circle) -> NDArray[np.bool_]:
         """Which centres' discs would overlap a circle, ``(C,)``."""
@@ -169,15 +190,7 @@ class CircleSearch:
         row, column = divmod(int(self.centres[centre]), self.width)
         # every cell of the binned disc lies within half a bin's diagonal of the disc's radius
         reach = float(self.radii[group]) + math.sqrt(0.5)
-        rows = range(-math.ceil(reach), math.ceil(reach) + 1)
-        steps = [(row + step) * self.width + column for step in rows if row + step >= 0]
-        wide = min(math.ceil(reach), self.margin)
-        pieces = [
-            np.arange(self.before[at - wide], self.before[at + wide + 1])
-            for at in steps
-            if at + wide + 1 < len(self.before)
-        ]
-        cells = np.concatenate(pieces)
+        cells = self._cells_about(row, column, math.ceil(reach))
         x_um = (column - self.margin + 0.5) * self.bin_um
         y_um = (row - self.margin + 0.5) * self.bin_um
         distance = np.hypot(self.x_um[cells] - x_um, self.y_um[cells] - y_um)
@@ -193,6 +206,17 @@ class CircleSearch:
             int(labels[cells[inside]].sum()),
         )
 
+    def _cells_about(self, row: int, column: int, reach: int) -> NDArray[np.int64]:
+        """Cells of a square of bins about one, bin by bin."""
+        rows = np.arange(max(0, row - reach), row + reach + 1)
+        wide = min(reach, self.margin)
+        last = rows * self.width + column + wide + 1
+        last = last[last < len(self.before)]
+        starts, ends = self.before[last - 2 * wide - 1], self.before[last]
+        sizes = ends - starts
+        # each row of bins holds a run of cells: one count through all runs, moved to each start
+        return np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)
+
 
 def disc_sums(
     before: NDArray[np.int32], centres: NDArray[np.int64], width: int, radius: float
@@ -200,17 +224,17 @@ def disc_sums(
     """Sum bins over discs: those whose centre lies within ``radius`` bins.
 
     ``before`` holds running sums over the bins row by row, so that a row of a disc is one
-    difference.
+    difference; ``(bins + 1,)`` or, for several labellings at once, ``(bins + 1, deals)``.
     """
-    sums = np.zeros(len(centres), np.int32)
+    sums = np.zeros((len(centres), *before.shape[1:]), np.int32)
     at, value = np.empty_like(centres), np.empty_like(sums)
     for step in range(-math.floor(radius), math.floor(radius) + 1):
         half = math.floor(math.sqrt(radius * radius - step * step))
         np.add(centres, step * width + half + 1, out=at)
         # no disc leaves the lattice; "clip" spares the check and half the time
-        sums += np.take(before, at, out=value, mode="clip")
+        sums += np.take(before, at, axis=0, out=value, mode="clip")
         at -= 2 * half + 1
-        sums -= np.take(before, at, out=value, mode="clip")
+        sums -= np.take(before, at, axis=0, out=value, mode="clip")
     return sums
 
 

@@ -117,10 +117,14 @@ def _chance_maxima(
     labels = np.zeros(len(search.x_um), np.uint8)
     labels[:positive] = 1
     maxima = np.zeros(permutations)
-    for deal in range(permutations):
-        generator.shuffle(labels)
-        circle = search.best(labels)
-        maxima[deal] = circle.index_pct if circle else 0.0
+    for first in range(0, permutations, search.deals_at_once):
+        number = min(search.deals_at_once, permutations - first)
+        dealt = np.empty((len(labels), number), np.uint8)
+        for deal in range(number):
+            generator.shuffle(labels)
+            dealt[:, deal] = labels
+        for deal, circle in enumerate(search.best_of_each(dealt), start=first):
+            maxima[deal] = circle.index_pct if circle else 0.0
     return maxima
 
 

@@ -175,3 +175,14 @@ def test_a_search_keeps_every_cell_once() -> None:
     assert (found.x_um == pattern.x_um[order]).all()
     assert found.before[-1] == 4000
     assert (found.held >= 100).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS, st.integers(20, 300))
+def test_labels_dealt_together_give_what_each_deal_gives_alone(seed: int, min_cells: int) -> None:
+    pattern = on_eighths(seed)
+    found, _ = CircleSearch.of(pattern.x_um, pattern.y_um, min_cells=min_cells, max_radius_um=500.0)
+    dealt = (np.random.default_rng(seed).random((4000, 5)) < 0.2).astype(np.uint8)
+    alone = [found.best(dealt[:, deal].copy()) for deal in range(5)]
+    assert list(found.best_of_each(dealt)) == alone
+    assert found.deals_at_once >= 1
