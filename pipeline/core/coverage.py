@@ -42,12 +42,19 @@ def covered_tiles(
     mask: NDArray[np.bool_], over: PlaneFrame, lattice: TileLattice, frame: PlaneFrame
 ) -> NDArray[np.bool_]:
     """``(rows, cols)`` of the lattice: True where a tile's core touches the mask."""
-    covered = np.zeros((lattice.rows, lattice.cols), bool)
-    for row in range(lattice.rows):
-        for col in range(lattice.cols):
-            box = box_in_mask(lattice.tile(row, col).core, frame, mask, over)
-            covered[row, col] = mask[box.y0 : box.y1, box.x0 : box.x1].any()
-    return covered
+    down = [
+        box_in_mask(lattice.tile(row, 0).core, frame, mask, over) for row in range(lattice.rows)
+    ]
+    along = [
+        box_in_mask(lattice.tile(0, col).core, frame, mask, over) for col in range(lattice.cols)
+    ]
+    top, bottom = ([getattr(box, name) for box in down] for name in ("y0", "y1"))
+    left, right = ([getattr(box, name) for box in along] for name in ("x0", "x1"))
+    # how many pixels lie above and left of each pixel: a box's number is four of them
+    before = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
+    before[1:, 1:] = mask.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
+    beside = before[:, right] - before[:, left]
+    return np.asarray(beside[bottom] > beside[top])
 
 
 def squares_of_tile(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.core.coverage import (
+    box_in_mask,
     covered_tiles,
     grown,
     pieces_of_points,
@@ -49,6 +50,20 @@ def test_an_empty_mask_covers_no_tile_and_a_full_one_all() -> None:
     mask = np.zeros((over.height, over.width), bool)
     assert not covered_tiles(mask, over, lattice, frame).any()
     assert covered_tiles(~mask, over, lattice, frame).all()
+
+
+@given(SIDES, SIDES, st.sampled_from([0.2, 0.25, 0.4]), st.integers(0, 2**32 - 1))
+def test_a_tile_is_covered_where_its_part_of_the_mask_has_a_pixel(
+    width: int, height: int, mpp: float, seed: int
+) -> None:
+    frame, over = frames(width, height, mpp)
+    lattice = TileLattice(frame.width, frame.height, core=128, halo=32)
+    mask = np.random.default_rng(seed).random((over.height, over.width)) < 0.01
+    covered = covered_tiles(mask, over, lattice, frame)
+    assert covered.shape == (lattice.rows, lattice.cols)
+    for row, col in np.ndindex(covered.shape):
+        box = box_in_mask(lattice.tile(row, col).core, frame, mask, over)
+        assert covered[row, col] == mask[box.y0 : box.y1, box.x0 : box.x1].any()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 6))
