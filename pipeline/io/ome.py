@@ -207,11 +207,11 @@ def create_level(
         "config": {"write_empty_chunks": False},
     }
     if version == "0.4":
-        compressor = {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 2, "blocksize": 0}
+        compressor = {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2, "blocksize": 0}
         arguments |= {"zarr_format": 2, "compressors": compressor}
         arguments |= {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     else:
-        blosc = BloscCodec(typesize=size, cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle)
+        blosc = BloscCodec(typesize=size, cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle)
         arguments |= {"zarr_format": 3, "compressors": blosc, "dimension_names": ["c", "y", "x"]}
     return zarr.create_array(store, **arguments)
 

@@ -1,6 +1,7 @@
 """A stuck network is told from one that finds no cells."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,16 @@ def test_half_a_tile_at_the_top_is_saturated_too() -> None:
     heatmap = flat(0.0)
     heatmap[1, :40] = 1.0
     assert "saturated at 1" in fault_of(heatmap, TISSUE, floor=0.1)
+
+
+@pytest.mark.parametrize("period", [2, 3, 4, 6, 8, 16, 32])
+def test_no_pattern_of_a_network_s_strides_hides_that_it_is_saturated(period: int) -> None:
+    row, col = np.indices((64, 64))
+    for stuck in (row % period < period // 2 + 1, (row + col) % period < period // 2 + 1):
+        assert stuck.mean() > 0.5
+        heatmap = flat(0.0)
+        heatmap[0, stuck] = 1.0
+        assert "saturated at 1" in fault_of(heatmap, TISSUE, floor=0.1)
 
 
 def test_one_small_value_fits_glass_but_not_tissue() -> None:
