@@ -16,6 +16,7 @@ from pipeline.cli.watching import run_or_watch, watch_options
 from pipeline.config import load_config
 from pipeline.errors import PipelineError
 from pipeline.run.events import Event
+from pipeline.run.forks.early import start_early
 
 
 @click.command("run")
@@ -61,8 +62,9 @@ def run(
 
     The same command goes on where an earlier one stopped and leaves finished slides alone.
     """
-    score = run_or_watch(watch=watch, every=every, idle_exit=idle_exit)
     config = load_config(config_file, [*pairs, *_pairs(flags)])
+    start_early(config)
+    score = run_or_watch(watch=watch, every=every, idle_exit=idle_exit)
     logs = config.watching
     places = [str(place.absolute()) for place in [*map(Path, inputs), out]]
     with (

@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.run.archive import run_archive
 from pipeline.run.events import RunSummary
-from pipeline.run.watch import Rhythm, watch_archive
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*([smhd]?)$")
@@ -51,6 +49,11 @@ def run_or_watch(
     if not watch:
         if every is not None or idle_exit is not None:
             raise click.UsageError("--every and --idle-exit belong to --watch; add it")
+        # dask takes half a second, and what comes before it need not wait
+        from pipeline.run.archive import run_archive
+
         return run_archive
+    from pipeline.run.watch import Rhythm, watch_archive
+
     rhythm = Rhythm(idle_exit_s=idle_exit) if every is None else Rhythm(every, idle_exit)
     return partial(watch_archive, rhythm=rhythm)

@@ -16,6 +16,7 @@ from pipeline.model.signed import check_signed
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.versions import decisive_versions
 from pipeline.run.events import Event
+from pipeline.run.forks.early import start_early
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.lock import locked
 from pipeline.run.space import check_space
@@ -88,6 +89,7 @@ def opened(
         from pipeline.run.figures import stored_calibration
 
         stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
+    start_early(config)
     make_folder(out)
     out = out.resolve()
     with locked(out) as lock, stop_on_signals() as stop:

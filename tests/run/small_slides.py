@@ -101,9 +101,19 @@ def children(pid: int) -> list[int]:
     return below + [grandchild for child in below for grandchild in children(child)]
 
 
+def fork_servers() -> list[int]:
+    """The server whose forks the workers are, if it runs."""
+    forks = worker_processes()
+    return [pid for pid in _forked(os.getpid()) if pid not in forks]
+
+
 def worker_processes() -> list[int]:
     """Worker processes of the clusters that this process runs."""
-    return [pid for pid in children(os.getpid()) if b"spawn_main" in _command(pid)]
+    return [fork for server in _forked(os.getpid()) for fork in children(server)]
+
+
+def _forked(pid: int) -> list[int]:
+    return [child for child in children(pid) if b"forkserver" in _command(child)]
 
 
 def gone(pids: list[int], *, within_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pipeline.run.clusters.address import scheduler_address
 from pipeline.run.clusters.lifetime import TASKS
 from pipeline.run.clusters.local import local_workers
 from pipeline.run.clusters.pool import worker_count
-from tests.run.small_slides import children, worker_processes
+from pipeline.run.forks.server import start_server
+from tests.run.small_slides import children, fork_servers, gone, worker_processes
 
 LISTENING = "0A"
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
@@ -100,6 +102,36 @@ def test_a_worker_that_closes_runs_its_handlers_and_leaves_no_process(tmp_path: 
         assert not mark.exists()
     assert mark.exists()
     assert not workers & set(worker_processes())
+
+
+def test_workers_know_what_the_environment_says_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_server()
+    monkeypatch.setenv("KI67_TEST_LATER", "than the server that workers are forks of")
+    with connect(ClusterSettings(workers=1, dashboard=False)) as client:
+        seen = client.submit(said, "KI67_TEST_LATER").result()
+    assert seen == "than the server that workers are forks of"
+
+
+def said(name: str) -> str | None:
+    """Run on a worker: what its environment says."""
+    return os.environ.get(name)
+
+
+def test_a_server_that_is_killed_costs_its_workers_and_no_task() -> None:
+    with connect(ClusterSettings(workers=2, dashboard=False)) as client:
+        before = set(worker_processes())
+        (server,) = fork_servers()
+        os.kill(server, signal.SIGKILL)
+        later = {client.submit(new_worker, before, number).result() for number in range(4)}
+        assert later <= set(worker_processes())
+        assert gone(sorted(before), within_s=30)
+
+
+def new_worker(old: set[int], _: int) -> int:
+    """Run on a worker: its process, once it is none of the old ones, which end any moment."""
+    while os.getpid() in old:
+        time.sleep(0.05)
+    return os.getpid()
 
 
 def test_a_worker_imports_the_tasks_before_one_arrives() -> None:

@@ -2,13 +2,14 @@
 
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 from distributed import Worker, WorkerPlugin
+
+from pipeline.run.forks.environment import WORKER_ENVIRONMENT
 
 CONNECT_S = 30
 DASHBOARD_PORT = 8787
@@ -24,23 +25,9 @@ DASK_SETTINGS: dict[str, Any] = {
     **MEMORY_RULES,
     # an event loop that looks at itself fifty times a second takes a few percent of a core
     "distributed.admin.tick.interval": "500ms",
+    # and so does one that is asked a hundred times a second what it does
+    "distributed.worker.profile.interval": "100ms",
     "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
-}
-# Read once when a worker process starts; torch's own threads are set by the predictor.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    "TIFFSLIDE_NUM_DECODE_THREADS": "1",
-    # a tile's buffers are kept for the next tile: handing them back each time (dask's own 64 KiB)
-    # took 34 CPU seconds for a small slide, this took 29
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**26),
-    # tasks run in a thread, and other arenas than the first give large buffers back each time
-    "MALLOC_ARENA_MAX": "1",
 }
 
 
@@ -76,18 +63,6 @@ def quiet() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-@contextlib.contextmanager
-def environment_kept() -> Iterator[None]:
-    """Undo what dask's nannies write into this process's environment for their children."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
 
 
 def dashboard_address() -> str:

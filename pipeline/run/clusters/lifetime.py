@@ -6,6 +6,7 @@ most of a second for interpreters that take their modules apart.
 
 import atexit
 from importlib import import_module
+from multiprocessing.util import Finalize
 from threading import Thread
 from typing import Any
 
@@ -20,6 +21,8 @@ def dask_setup(_: Any) -> None:
     """Dask calls this as a worker starts; the module is named as a preload."""
     # early: what is registered later runs before it
     atexit.register(_leave)
+    # a fork of multiprocessing ends without its handlers
+    Finalize(None, atexit._run_exitfuncs, exitpriority=-1)
     Thread(target=_import_tasks, name="ki67-imports", daemon=True).start()
 
 

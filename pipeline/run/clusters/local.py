@@ -18,12 +18,12 @@ from pipeline.run.clusters.devices import find_devices
 from pipeline.run.clusters.environment import (
     CONNECT_S,
     DASK_SETTINGS,
-    WORKER_ENVIRONMENT,
     LeaveSignalsToDriver,
     dashboard_address,
-    environment_kept,
 )
 from pipeline.run.clusters.pool import CPU, GPU
+from pipeline.run.forks import server
+from pipeline.run.forks.environment import WORKER_ENVIRONMENT, environment_kept
 from pipeline.run.travelling import first_line
 
 LOG = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
         dask_settings |= SILENT_PAGES | {"distributed.worker.profile.enabled": False}
     # asked before a worker starts: a device that is missing is a matter of settings
     devices = _devices(settings) if device == "cuda" else []
+    if not devices:  # no fork where a process may have touched a device
+        dask_settings |= {"distributed.worker.multiprocessing-method": server.METHOD}
     with dask.config.set(dask_settings), environment_kept(), warnings.catch_warnings():
         # another run may take the dashboard's port first; this one prints where its own is
         warnings.filterwarnings("ignore", message="Port \\d+ is already in use")
@@ -91,8 +93,11 @@ def local_workers(settings: ClusterSettings) -> int:
 
 def _started(settings: ClusterSettings, devices: list[str], tries: int = STARTS) -> SpecCluster:
     try:
-        return _gpu_pool(settings, devices) if devices else _cpu_pool(settings)
-    except (OSError, RuntimeError) as error:
+        if devices:
+            return _gpu_pool(settings, devices)
+        server.start_server()
+        return _cpu_pool(settings)
+    except (OSError, EOFError, RuntimeError) as error:
         if tries == 1:
             raise InterruptedRunError(f"{NOT_STARTED} ({_root(error)})") from error
         LOG.info("workers did not start (%s); once more", _root(error))
@@ -124,6 +129,8 @@ def _cpu_pool(settings: ClusterSettings) -> LocalCluster:
         dashboard_address=dashboard_address(),
         scheduler_kwargs={"dashboard": settings.dashboard},
         silence_logs=logging.CRITICAL,
+        # the server may be older than what the environment says by now
+        env=dict(os.environ),
         plugins=(LeaveSignalsToDriver(),),
     )
 

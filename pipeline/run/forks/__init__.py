@@ -1,0 +1,1 @@
+"""Worker processes of this machine as forks of one server that has imported what they need."""
