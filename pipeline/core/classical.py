@@ -6,6 +6,7 @@ then 0.70 for all cells, 0.73 for positive and 0.61 for negative ones.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,34 @@ DISC_RADIUS_UM = 1.5
 _TRUNCATE = 4.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassicalCandidates:
+    """Every place that may be a nucleus, for thresholds to choose from.
+
+    Attributes
+    ----------
+    x_px, y_px
+        float64 continuous coordinates, pixel centres at +0.5.
+    response
+        float32, of the blob filter.
+    dab
+        float32 mean DAB density about the centre.
+    """
+
+    x_px: NDArray[np.float64]
+    y_px: NDArray[np.float64]
+    response: NDArray[np.float32]
+    dab: NDArray[np.float32]
+
+    def cells(
+        self, *, threshold: float, dab_threshold: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
+        """Nuclei of a response and their labels, as ``detect_classical`` gives them."""
+        kept = self.response >= np.float32(threshold)
+        label = np.where(self.dab[kept] >= dab_threshold, POSITIVE, NEGATIVE).astype(np.uint8)
+        return self.x_px[kept], self.y_px[kept], label
+
+
 def detect_classical(
     rgb: NDArray[np.uint8],
     *,
@@ -57,15 +86,25 @@ def detect_classical(
     -------
     ``x_px, y_px`` float64 continuous coordinates (pixel centres at +0.5), label uint8.
     """
+    found = classical_candidates(rgb, mpp_um=mpp_um, floor=threshold)
+    return found.cells(threshold=threshold, dab_threshold=dab_threshold)
+
+
+def classical_candidates(
+    rgb: NDArray[np.uint8], *, mpp_um: float, floor: float
+) -> ClassicalCandidates:
+    """Find every place whose response reaches ``floor``: the cells of all thresholds from there on.
+
+    See ``detect_classical`` for the parameters.
+    """
     haematoxylin, dab = stain_densities(rgb)
     peaks = localize(
         _response(haematoxylin + np.float32(DAB_WEIGHT) * dab, SIGMA_UM / mpp_um)[None],
         window=window_side(WINDOW_RADIUS_UM, mpp_um),
-        threshold=threshold,
+        threshold=floor,
     )
     mean_dab = ndimage.convolve(dab, _disc(DISC_RADIUS_UM / mpp_um), mode="nearest")
-    positive = mean_dab[peaks.row, peaks.col] >= dab_threshold
-    return peaks.x_px, peaks.y_px, np.where(positive, POSITIVE, NEGATIVE).astype(np.uint8)
+    return ClassicalCandidates(peaks.x_px, peaks.y_px, peaks.score, mean_dab[peaks.row, peaks.col])
 
 
 def stain_densities(

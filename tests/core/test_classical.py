@@ -13,6 +13,7 @@ from pipeline.core.classical import (
     CONTEXT_UM,
     DAB,
     HAEMATOXYLIN,
+    classical_candidates,
     detect_classical,
     stain_densities,
 )
@@ -44,6 +45,18 @@ def test_drawn_nuclei_are_found_where_they_are_with_their_stain(mpp_um: float) -
     assert len(x) == len(truth)
     assert np.abs(np.column_stack([x, y])[order] - truth).max() * mpp_um < 0.6
     assert np.array_equal(found_label[order], label)
+
+
+def test_candidates_under_any_thresholds_are_the_cells_found_with_them() -> None:
+    rgb = np.random.default_rng(4).integers(0, 256, (160, 150, 3)).astype(np.uint8)
+    some = classical_candidates(rgb, mpp_um=0.5, floor=0.01)
+    numbers = []
+    for threshold, dab_threshold in ((0.01, 0.2), (0.02, 0.4), (0.04, 0.6)):
+        asked = {"threshold": threshold, "dab_threshold": dab_threshold}
+        chosen, found = some.cells(**asked), detect_classical(rgb, mpp_um=0.5, **asked)
+        assert np.array_equal(np.column_stack(chosen), np.column_stack(found))
+        numbers.append(len(found[0]))
+    assert numbers[0] > numbers[1] > numbers[2] > 0
 
 
 @pytest.mark.parametrize("level", [0, 128, 240, 255])

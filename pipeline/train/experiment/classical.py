@@ -1,10 +1,10 @@
 """The detector without a network, its two thresholds tuned on the fields that others train on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 
-from pipeline.core.classical import detect_classical
+from pipeline.core.classical import classical_candidates, detect_classical
 from pipeline.train.detection import CLASSICAL, Detection
 from pipeline.train.evaluate import Criterion, FoundCells, compare
 from pipeline.train.fields import Field
@@ -27,11 +27,15 @@ def tune_classical(
 ) -> ClassicalSettings:
     """Take the thresholds with the best figure; of equal ones the first of the grid."""
     classed = scored_by != "f1_all"
+    candidates = [
+        classical_candidates(field.image, mpp_um=field.mpp_um, floor=min(THRESHOLDS))
+        for field in fields
+    ]
     grid = product(THRESHOLDS, DAB_THRESHOLDS if classed else DAB_THRESHOLDS[:1])
     best: tuple[float, ClassicalSettings] | None = None
     for threshold, dab_threshold in grid:
         settings = ClassicalSettings(threshold, dab_threshold)
-        found = [_cells(field, settings) for field in fields]
+        found = [FoundCells(*some.cells(**asdict(settings))) for some in candidates]
         rows = compare(fields, found, criterion=Criterion(match_radius_um), classed=classed)
         score = total_figures(rows)[scored_by] or 0.0
         if best is None or score > best[0]:
@@ -43,16 +47,8 @@ def classical_detection(
     fields: Sequence[Field], settings: ClassicalSettings, *, classed: bool
 ) -> Detection:
     """Find the cells of fields."""
-    found = tuple(_cells(field, settings) for field in fields)
-    return Detection(CLASSICAL, None, None, classed=classed, candidates=found)
-
-
-def _cells(field: Field, settings: ClassicalSettings) -> FoundCells:
-    return FoundCells(
-        *detect_classical(
-            field.image,
-            mpp_um=field.mpp_um,
-            threshold=settings.threshold,
-            dab_threshold=settings.dab_threshold,
-        )
+    found = tuple(
+        FoundCells(*detect_classical(field.image, mpp_um=field.mpp_um, **asdict(settings)))
+        for field in fields
     )
+    return Detection(CLASSICAL, None, None, classed=classed, candidates=found)
