@@ -11,6 +11,8 @@ import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.storage import LocalStore
 
+from pipeline.io.chunks import BLOSC_LEVEL
+
 OmeZarrVersion = Literal["0.5", "0.4"]
 
 CHANNEL_COLOURS = {"positive": "D55E00", "negative": "0072B2"}
@@ -207,11 +209,19 @@ def create_level(
         "config": {"write_empty_chunks": False},
     }
     if version == "0.4":
-        compressor = {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2, "blocksize": 0}
+        compressor = {
+            "id": "blosc",
+            "cname": "zstd",
+            "clevel": BLOSC_LEVEL,
+            "shuffle": 2,
+            "blocksize": 0,
+        }
         arguments |= {"zarr_format": 2, "compressors": compressor}
         arguments |= {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     else:
-        blosc = BloscCodec(typesize=size, cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle)
+        blosc = BloscCodec(
+            typesize=size, cname="zstd", clevel=BLOSC_LEVEL, shuffle=BloscShuffle.bitshuffle
+        )
         arguments |= {"zarr_format": 3, "compressors": blosc, "dimension_names": ["c", "y", "x"]}
     return zarr.create_array(store, **arguments)
 
