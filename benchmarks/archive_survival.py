@@ -136,10 +136,12 @@ class Night:
 
     def _kill_a_worker(self, process: psutil.Process) -> int:
         try:
+            # workers are the forks of one server
             workers = [
-                child
-                for child in process.children(recursive=True)
-                if "spawn_main" in " ".join(child.cmdline())
+                fork
+                for child in process.children()
+                if "forkserver" in " ".join(child.cmdline())
+                for fork in child.children()
             ]
             if not workers:
                 return 0

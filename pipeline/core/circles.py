@@ -16,8 +16,8 @@ DENSITY_UM = 100.0
 """Side of the squares the typical density of cells is taken from."""
 MAX_BINS = 8_000_000
 """Where cells lie so far apart that more bins were needed, the bins grow."""
-AT_ONCE = 8_000_000
-"""Numbers of one kind that several labellings may take: 32 MB."""
+AT_ONCE = 4_000_000
+"""Numbers that several labellings may take together: 16 MB."""
 RECOUNTED = 16
 """How many of the best binned circles are recounted cell by cell."""
 
@@ -138,7 +138,8 @@ class CircleSearch:
     @property
     def deals_at_once(self) -> int:
         """Columns of labels that ``best_of_each`` takes without much memory."""
-        return max(1, AT_ONCE // (len(self.before) + 3 * len(self.centres)))
+        numbers = len(self.x_um) + len(self.before) + 3 * len(self.centres)
+        return max(1, AT_ONCE // numbers)
 
     def _best_of(
         self, index: NDArray[np.float64], labels: NDArray[np.uint8], taken: Sequence[Circle]
