@@ -6,6 +6,7 @@ Nothing of the pipeline knows of this file; it stands for a damaged slide in a C
 import ctypes
 import errno
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,12 @@ if slides.open_slide.__name__ != _open_poisoned.__name__:  # a file may be loade
     _open = slides.open_slide
     slides.open_slide = _open_poisoned
 
-# after it, as they take its name; and here, so that no deadline counts the time of an import
+# here, so that no deadline counts the time of an import
 import torch  # noqa: E402, F401
 
 from pipeline.run import finalise, region  # noqa: E402, F401
+
+# what the worker was forked with has taken the name before
+for module in list(sys.modules.values()):
+    if getattr(module, "open_slide", None) is _open:
+        module.open_slide = _open_poisoned  # type: ignore[attr-defined]
