@@ -27,12 +27,17 @@ def frames(width: int, height: int, mpp: float) -> tuple[PlaneFrame, PlaneFrame]
     )
 
 
+def cut(width: int, height: int, mpp: float) -> tuple[PlaneFrame, PlaneFrame, TileLattice]:
+    """The frames and the model frame's tiles of 128 px."""
+    frame, over = frames(width, height, mpp)
+    return frame, over, TileLattice(frame.width, frame.height, core=128, halo=32)
+
+
 @given(SIDES, SIDES, st.sampled_from([0.25, 0.3, 0.4991]), st.integers(0, 2**32 - 1))
 def test_every_point_in_the_mask_lies_in_a_covered_tile(
     width: int, height: int, mpp: float, seed: int
 ) -> None:
-    frame, over = frames(width, height, mpp)
-    lattice = TileLattice(frame.width, frame.height, core=128, halo=32)
+    frame, over, lattice = cut(width, height, mpp)
     rng = np.random.default_rng(seed)
     mask = rng.random((over.height, over.width)) < 0.05
     x_px, y_px = rng.uniform(0, frame.width, 300), rng.uniform(0, frame.height, 300)
@@ -45,8 +50,7 @@ def test_every_point_in_the_mask_lies_in_a_covered_tile(
 
 
 def test_an_empty_mask_covers_no_tile_and_a_full_one_all() -> None:
-    frame, over = frames(2000, 1500, 0.25)
-    lattice = TileLattice(frame.width, frame.height, core=128, halo=32)
+    frame, over, lattice = cut(2000, 1500, 0.25)
     mask = np.zeros((over.height, over.width), bool)
     assert not covered_tiles(mask, over, lattice, frame).any()
     assert covered_tiles(~mask, over, lattice, frame).all()
@@ -56,8 +60,7 @@ def test_an_empty_mask_covers_no_tile_and_a_full_one_all() -> None:
 def test_a_tile_is_covered_where_its_part_of_the_mask_has_a_pixel(
     width: int, height: int, mpp: float, seed: int
 ) -> None:
-    frame, over = frames(width, height, mpp)
-    lattice = TileLattice(frame.width, frame.height, core=128, halo=32)
+    frame, over, lattice = cut(width, height, mpp)
     mask = np.random.default_rng(seed).random((over.height, over.width)) < 0.01
     covered = covered_tiles(mask, over, lattice, frame)
     assert covered.shape == (lattice.rows, lattice.cols)

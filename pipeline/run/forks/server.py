@@ -6,12 +6,12 @@ memory for the same modules.
 """
 
 import os
-from multiprocessing import forkserver
+from multiprocessing import forkserver, get_all_start_methods
 
 from pipeline.run.forks.environment import WORKER_ENVIRONMENT, environment_kept
 
-METHOD = "forkserver"
-"""Dask's name for it."""
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+"""Dask's name for it; Windows cannot fork."""
 MODULES = ("pipeline.run.forks.imports",)
 ENGINES = {"torch": ("pipeline.run.forks.torch_imports",)}
 HASH_SEED = "6640"
@@ -31,6 +31,8 @@ def start_server(engine: str = "") -> None:
     OSError
         No process can be started.
     """
+    if METHOD == "spawn":
+        return
     forkserver.set_forkserver_preload([*MODULES, *ENGINES.get(engine, ())])
     with environment_kept():
         for name, value in {**WORKER_ENVIRONMENT, "PYTHONHASHSEED": HASH_SEED}.items():
