@@ -1,21 +1,12 @@
 """``ki67 run``: score slides; a table of progress on a terminal, plain lines elsewhere."""
 
 import json
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
 import click
 
-from pipeline.cli import exit_code
-from pipeline.cli.ending import ending
-from pipeline.cli.logs import run_log
-from pipeline.cli.progress import progress_view
 from pipeline.cli.watching import run_or_watch, watch_options
 from pipeline.config import load_config
-from pipeline.errors import PipelineError
-from pipeline.run.events import Event
 from pipeline.run.forks.early import start_early
 
 
@@ -64,33 +55,17 @@ def run(
     """
     config = load_config(config_file, [*pairs, *_pairs(flags)])
     start_early(config)
-    score = run_or_watch(watch=watch, every=every, idle_exit=idle_exit)
-    logs = config.watching
-    places = [str(place.absolute()) for place in [*map(Path, inputs), out]]
-    with (
-        run_log(logs, places) as log,
-        progress_view(as_json=as_json, quiet=logs.log_json) as progress,
-    ):
+    # from here on while the workers' server imports
+    from pipeline.cli.running import run_told
 
-        def tell(event: Event) -> None:
-            log.tell(event)
-            progress.tell(event)
-            if event.kind == "slide_finalising":
-                _import_report()
-
-        try:
-            summary = score(
-                inputs, out, config, on_event=tell, report=_report, retry_failed=retry_failed
-            )
-        except PipelineError as error:
-            log.failed(error, exit_code(error))
-            if logs.log_json:  # the line has been written, and without paths
-                raise click.exceptions.Exit(exit_code(error)) from error
-            raise
-        log.end(summary)
-    if not (as_json or logs.log_json):
-        click.echo(ending(summary, out))
-    click.get_current_context().exit(summary.exit_code)
+    run_told(
+        run_or_watch(watch=watch, every=every, idle_exit=idle_exit),
+        inputs,
+        out,
+        config,
+        retry_failed=retry_failed,
+        as_json=as_json,
+    )
 
 
 _SETTINGS = {
@@ -120,20 +95,3 @@ def _pairs(flags: dict[str, str | float | tuple[str, ...] | None]) -> list[str]:
         for name, value in flags.items()
         if value is not None and value != ()
     ]
-
-
-@cache
-def _import_report() -> None:
-    """Import what the end of a run needs while a worker is busy: nobody waits for it then."""
-
-    def imported() -> None:
-        import_module("pipeline.io.qupath")
-        import_module("pipeline.report.html").load_templates()
-
-    Thread(target=imported, daemon=True).start()
-
-
-def _report(out: Path) -> object:
-    from pipeline.report.html import write_report
-
-    return write_report(out)

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.run.events import RunSummary
+if TYPE_CHECKING:
+    from pipeline.run.events import RunSummary
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*([smhd]?)$")
@@ -44,7 +45,7 @@ def watch_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def run_or_watch(
     *, watch: bool, every: float | None, idle_exit: float | None
-) -> Callable[..., RunSummary]:
+) -> "Callable[..., RunSummary]":
     """Return what the flags ask for, called as ``run_archive``."""
     if not watch:
         if every is not None or idle_exit is not None:

@@ -107,10 +107,18 @@ class _Background:
 
     def log_at(self, row: NDArray[np.float64], width: int) -> Rgb:
         """log10 of the background at rows (as shares of the height), ``(len(row), width, 3)``."""
-        constant, by_row, by_col = self.coefficient
+        plane = np.empty((len(row), width, 3), np.float32)
         col = np.arange(width) / width
-        plane = constant + row[:, None, None] * by_row + col[None, :, None] * by_col
-        return np.asarray(np.clip(plane, self.low, self.high), np.float32)
+        for channel in range(3):
+            constant, by_row, by_col = self.coefficient[:, channel]
+            level = (constant + row * by_row)[:, None] + (col * by_col)[None, :]
+            low, high = self.low[channel], self.high[channel]
+            # of a plane, one that stays within the range at the corners does so everywhere
+            corners = level[[0, 0, -1, -1], [0, -1, 0, -1]]
+            if corners.min() < low or corners.max() > high:
+                np.clip(level, low, high, out=level)
+            plane[:, :, channel] = level
+        return plane
 
 
 def _stained_and_ink(
@@ -239,9 +247,10 @@ def _flat(log_white: NDArray[np.floating]) -> _Background:
 def _plane_through(log: Rgb, glass: NDArray[np.bool_], share: NDArray[np.float64]) -> _Background:
     """Least-squares plane of each channel over glass, held within glass's own range."""
     row, col = np.nonzero(glass)
-    terms = np.column_stack([np.ones(len(row)), share[row], col / glass.shape[1]])
+    terms = np.stack([np.ones(len(row)), share[row], col / glass.shape[1]])
     value = log[row, col].astype(np.float64)
-    coefficient = np.linalg.lstsq(terms, value, rcond=None)[0]
+    # the normal equations: terms lie in 0 to 1, and one pass over a million pixels will do
+    coefficient = np.linalg.lstsq(terms @ terms.T, terms @ value, rcond=None)[0]
     low, high = np.percentile(value, [0.5, 99.5], axis=0)
     return _Background(coefficient, low, high)
 

@@ -11,9 +11,9 @@ from pydantic_core import ErrorDetails
 from pipeline.core.localizing import PeakRule, PostKind
 from pipeline.errors import ModelError
 from pipeline.model.engine import EngineName
+from pipeline.model.files import CARD_NAME
 from pipeline.model.spec import NetworkSpec
 
-CARD_NAME = "card.json"
 SHA256_OR_UNSIGNED = r"^([0-9a-f]{64})?$"
 
 

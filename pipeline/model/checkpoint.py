@@ -14,9 +14,10 @@ from safetensors.torch import save as format_tensors
 from torch import Tensor
 
 from pipeline.errors import ModelError
-from pipeline.model.card import CARD_NAME, ModelCard, load_card
+from pipeline.model.card import ModelCard, load_card
+from pipeline.model.files import CARD_NAME, WEIGHTS_NAME
 from pipeline.model.registry import HeatmapNetwork, build_network
-from pipeline.model.signed import WEIGHTS_NAME, read_signed, refuse_pickle
+from pipeline.model.signed import read_signed, refuse_pickle
 
 
 def save_checkpoint(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.engine import DTYPES, ENGINES, DType, Engine, Heatmap, Pixels
+from pipeline.model.files import NETWORK_NAME
 from pipeline.model.onnx_engine import OnnxEngine
-from pipeline.model.signed import NETWORK_NAME, read_signed
+from pipeline.model.signed import read_signed
 from pipeline.model.spec import TOTAL_STRIDE
 
 KEPT = 2

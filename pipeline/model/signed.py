@@ -4,10 +4,9 @@ import hashlib
 from pathlib import Path
 
 from pipeline.errors import ModelError
-from pipeline.model.card import CARD_NAME, ModelCard
+from pipeline.model.card import ModelCard
+from pipeline.model.files import CARD_NAME, NETWORK_NAME, WEIGHTS_NAME
 
-WEIGHTS_NAME = "weights.safetensors"
-NETWORK_NAME = "network.onnx"
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
 
 

@@ -4,7 +4,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from pipeline.errors import ModelError
-from pipeline.model.card import CARD_NAME, ModelCard, load_card
+from pipeline.model.card import ModelCard, load_card
+from pipeline.model.files import CARD_NAME
 
 DEFAULT_NAME = "default"
 

@@ -1,5 +1,6 @@
 """One slide of the report: its numbers as text, its pictures embedded or linked."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,17 +123,20 @@ def embedded_card(out: Path, record: ScoreRecord, budget: Budget) -> Card:
         )
         return embedded(path, side_px=side, most_bytes=most)
 
-    picture = embedded(
-        folder / "thumbnail.jpg", side_px=budget.overview_px, most_bytes=budget.overview_bytes
-    )
-    return _card(
-        folder,
-        record,
-        overview=make_overview(folder, record, picture) if picture else None,
-        quality_picture=show("quality", folder / "qc.jpg"),
-        gallery=make_gallery(folder / CROPS_NAME, show, budget.crops),
-        root="",
-    )
+    # encoding leaves other threads to run, and the crops take as long as the overview
+    with ThreadPoolExecutor(1) as beside:
+        gallery = beside.submit(make_gallery, folder / CROPS_NAME, show, budget.crops)
+        picture = embedded(
+            folder / "thumbnail.jpg", side_px=budget.overview_px, most_bytes=budget.overview_bytes
+        )
+        return _card(
+            folder,
+            record,
+            overview=make_overview(folder, record, picture) if picture else None,
+            quality_picture=show("quality", folder / "qc.jpg"),
+            gallery=gallery.result(),
+            root="",
+        )
 
 
 def linked_card(out: Path, record: ScoreRecord, root: str) -> Card:

@@ -23,7 +23,7 @@ from pipeline.report.changes import changes_since_last_run
 from pipeline.report.charts import Charts, make_charts
 from pipeline.report.layers import INDEX_COLOURS
 from pipeline.report.pictures import Picture, embedded
-from pipeline.report.twin import write_twin
+from pipeline.report.twin import schema, write_twin
 from pipeline.report.words import Wording, status_wording
 
 __all__ = ["EMBEDDED_MOST", "REPORT_NAME", "TWIN_NAME", "load_records", "write_report"]
@@ -68,8 +68,9 @@ def write_report(out: Path) -> Path:
     return out / REPORT_NAME
 
 
-def load_templates() -> None:
-    """Compile what the report of a run is made of ahead of time: a sixth of a second."""
+def prepare_report() -> None:
+    """Make what is the same in every report ahead of time: a fifth of a second."""
+    schema()
     for name in ("report.html.j2", "card.html.j2", "charts.html.j2"):
         _environment().get_template(name)
 

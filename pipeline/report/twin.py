@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def batch_json(banner: Banner) -> dict[str, Any]:
     }
 
 
+@cache
 def schema() -> dict[str, Any]:
     """JSON schema of the records and the meaning of each table's columns."""
     return {

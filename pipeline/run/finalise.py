@@ -56,26 +56,10 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
     keys = read_work(work)
     if keys is None and (job.folder / DONE_NAME).exists():
         return {"state": "scored"}  # sent twice: a worker died after the last step
-    card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
-    settled, measured = settle_slide(work, plan, tissue), measured_slide(work, plan, tissue)
-    basis = SlideBasis(card, job.weights_sha256, plan, tissue, settled, measured)
-    content = content_of(job)
-    _check_content(job, plan, keys, content)
-    check_unreadable(job, basis)  # after: a file that was being changed looks damaged
-    roi = load_roi(job, plan)
-    _check_score_files(job, keys)
     sweep_partial(job.folder)  # of workers that were killed; all tasks of the slide are through
-    basis = keep_basis(job.folder, basis)
-    scored = ScoredWith(
-        started=plan.started,
-        ended=max(plan.started, utc_now()),  # a clock may be set back meanwhile
-        roi=roi,
-        roi_missing=roi is None and roi_missing(job),
-    )
     with ThreadPoolExecutor(1) as beside:
         levels = beside.submit(finish_heatmap, job.folder / HEATMAP_NAME)
-        score, found = score_basis(job, basis, job.folder, scored)
-        crop_slide(job, basis, found, score)
+        plan, content = _score(job, work, keys)
         levels.result()
     if keys is not None:
         write_done(
@@ -86,6 +70,28 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
         )
     shutil.rmtree(work)
     return {"state": "scored"}
+
+
+def _score(job: SlideJob, work: Path, keys: BegunWork | None) -> tuple[Plan, SlideContent]:
+    """Make every file but the heatmap; return what was planned and what the slide's files hold."""
+    card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
+    settled, measured = settle_slide(work, plan, tissue), measured_slide(work, plan, tissue)
+    basis = SlideBasis(card, job.weights_sha256, plan, tissue, settled, measured)
+    content = content_of(job)
+    _check_content(job, plan, keys, content)
+    check_unreadable(job, basis)  # after: a file that was being changed looks damaged
+    roi = load_roi(job, plan)
+    _check_score_files(job, keys)
+    basis = keep_basis(job.folder, basis)
+    scored = ScoredWith(
+        started=plan.started,
+        ended=max(plan.started, utc_now()),  # a clock may be set back meanwhile
+        roi=roi,
+        roi_missing=roi is None and roi_missing(job),
+    )
+    score, found = score_basis(job, basis, job.folder, scored)
+    crop_slide(job, basis, found, score)
+    return plan, content
 
 
 def _check_content(

@@ -1,6 +1,7 @@
 """The prepare task: what is this slide, is it done, where is its tissue, what to predict."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,15 +161,21 @@ def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
     found = lay_out(job, card, key, content)
     plan, tissue, overview = found.plan, found.tissue, found.overview
     work = work_folder(job.folder)
-    # seen before the first prediction: a wrong mask shows early
-    write_thumbnail(job.folder / "thumbnail.jpg", tissue.thumbnail)
-    draw_overlay(job.folder, plan, tissue, CellPoints.empty())
-    write_tissue(work, tissue)
-    um_per_px = plan.tissue_um_per_px
-    write_look(work, look_over(overview.rgb, tissue.mask, overview.absent, um_per_px))
-    _create_heatmap(job, card, plan)
+    with ThreadPoolExecutor(1) as beside:
+        pictures = beside.submit(_draw, job.folder, plan, tissue)
+        write_tissue(work, tissue)
+        um_per_px = plan.tissue_um_per_px
+        write_look(work, look_over(overview.rgb, tissue.mask, overview.absent, um_per_px))
+        _create_heatmap(job, card, plan)
+        pictures.result()
     write_plan(work, plan)
     return plan
+
+
+def _draw(folder: Path, plan: Plan, tissue: Tissue) -> None:
+    """Let people see before the first prediction what it will cover: a wrong mask shows early."""
+    write_thumbnail(folder / "thumbnail.jpg", tissue.thumbnail)
+    draw_overlay(folder, plan, tissue, CellPoints.empty())
 
 
 def _cut(

@@ -12,7 +12,7 @@ from pathlib import Path
 from distributed import get_worker
 
 from pipeline.errors import MissingDeviceError, ModelError
-from pipeline.model.card import CARD_NAME
+from pipeline.model.files import CARD_NAME
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.versions import Versions, decisive_versions, differences
 from pipeline.run.job import SlideJob
