@@ -4,7 +4,10 @@ import json
 import os
 import signal
 import time
+from http import HTTPStatus
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -42,11 +45,25 @@ def listening(pids: set[int]) -> set[str]:
     return found
 
 
+def page_text(link: str, within_s: float = 30.0) -> str:
+    """What a page answers, as soon as it is there."""
+    last = time.monotonic() + within_s
+    while True:
+        try:
+            with urlopen(link, timeout=within_s) as answer:  # noqa: S310 - http
+                return str(answer.read().decode())
+        except HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND or time.monotonic() > last:
+                raise
+        time.sleep(0.1)
+
+
 def test_an_own_cluster_listens_on_loopback_only_and_restores_the_environment() -> None:
     before = dict(os.environ)
     with connect(ClusterSettings(workers=2, dashboard=True)) as client:
         assert worker_count(client) == 2
         assert client.dashboard_link.startswith("http://127.0.0.1:")
+        assert "Status" in page_text(client.dashboard_link)
         threads = client.run(os.getenv, "OMP_NUM_THREADS")
         assert set(threads.values()) == {"1"}
         addresses = listening({os.getpid(), *children(os.getpid())})

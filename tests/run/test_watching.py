@@ -3,8 +3,10 @@
 import json
 import logging
 import re
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,7 @@ from pipeline.config import RunConfig
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
 from pipeline.run.watching.board import ProgressBoard
-from pipeline.run.watching.server import served
+from pipeline.run.watching.server import PATIENCE_S, served
 from tests.run.small_slides import stained_tissue, write_slide
 
 Configure = Callable[..., RunConfig]
@@ -105,7 +107,8 @@ def test_a_run_shows_page_progress_and_metrics_while_it_goes_on(
 
 def test_another_host_name_is_refused_and_a_named_proxy_is_not() -> None:
     board = ProgressBoard()
-    with served(board, port=0, origins=("slides.example.org",)) as link:
+    with served(board, port=0, origins=("slides.example.org",)) as page:
+        link = page.link
         port = link.split(":")[2].split("/")[0]
         for path in ("/progress.json", "/../metrics"):
             address = link + path if path.startswith("/p") else link.replace("/slides", "/metrics")
@@ -118,11 +121,20 @@ def test_another_host_name_is_refused_and_a_named_proxy_is_not() -> None:
 
 
 def test_a_port_that_is_taken_is_left_for_a_free_one() -> None:
-    with served(ProgressBoard(), port=0) as first:
-        taken = int(first.split(":")[2].split("/")[0])
-        with served(ProgressBoard(), port=taken) as second:
-            assert first != second
-            assert json.loads(fetched(f"{second}/progress.json"))["schema"] == 1
+    with served(ProgressBoard(), port=0) as one:
+        taken = int(one.link.split(":")[2].split("/")[0])
+        with served(ProgressBoard(), port=taken) as other:
+            assert one.link != other.link
+            assert json.loads(fetched(f"{other.link}/progress.json"))["schema"] == 1
+
+
+def test_a_page_that_nobody_waited_for_closes_at_once() -> None:
+    began = time.monotonic()
+    with served(ProgressBoard(), port=0) as page:
+        port = int(page.link.split(":")[2].split("/")[0])
+    assert time.monotonic() - began < PATIENCE_S
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 1)
 
 
 def command(flags: list[str], *words: str | Path) -> Any:

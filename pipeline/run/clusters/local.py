@@ -21,6 +21,7 @@ from pipeline.run.clusters.environment import (
     LeaveSignalsToDriver,
     dashboard_address,
 )
+from pipeline.run.clusters.pages import open_pages
 from pipeline.run.clusters.pool import CPU, GPU
 from pipeline.run.forks import server
 from pipeline.run.forks.environment import WORKER_ENVIRONMENT, environment_kept
@@ -72,6 +73,8 @@ def local_client(settings: ClusterSettings, *, device: str) -> Iterator[Client]:
         warnings.filterwarnings("ignore", message="Port \\d+ is already in use")
         cluster = _started(settings, devices)
         with cluster, Client(cluster, timeout=CONNECT_S, set_as_default=False) as client:
+            if settings.dashboard:
+                open_pages(cluster)
             yield client
 
 
@@ -94,7 +97,7 @@ def local_workers(settings: ClusterSettings) -> int:
 def _started(settings: ClusterSettings, devices: list[str], tries: int = STARTS) -> SpecCluster:
     try:
         if devices:
-            return _gpu_pool(settings, devices)
+            return _gpu_pool(devices)
         server.start_server()
         return _cpu_pool(settings)
     except (OSError, EOFError, RuntimeError) as error:
@@ -127,7 +130,7 @@ def _cpu_pool(settings: ClusterSettings) -> LocalCluster:
         host=LOOPBACK_HOST,
         memory_limit=int(MEMORY_LIMIT // workers),
         dashboard_address=dashboard_address(),
-        scheduler_kwargs={"dashboard": settings.dashboard},
+        scheduler_kwargs={"dashboard": False},
         silence_logs=logging.CRITICAL,
         # the server may be older than what the environment says by now
         env=dict(os.environ),
@@ -135,7 +138,7 @@ def _cpu_pool(settings: ClusterSettings) -> LocalCluster:
     )
 
 
-def _gpu_pool(settings: ClusterSettings, devices: list[str]) -> SpecCluster:
+def _gpu_pool(devices: list[str]) -> SpecCluster:
     """One worker a device that predicts, and one without a device that plans and finalises."""
     options: dict[str, Any] = {
         "host": LOOPBACK_HOST,
@@ -151,7 +154,7 @@ def _gpu_pool(settings: ClusterSettings, devices: list[str]) -> SpecCluster:
     scheduler = {
         "host": LOOPBACK_HOST,
         "port": 0,
-        "dashboard": settings.dashboard,
+        "dashboard": False,
         "dashboard_address": dashboard_address(),
     }
     return SpecCluster(

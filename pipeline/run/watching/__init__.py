@@ -8,6 +8,7 @@ from dataclasses import replace
 from pipeline.config import RunConfig
 from pipeline.run.events import Event
 from pipeline.run.watching.board import ProgressBoard
+from pipeline.run.watching.server import Page, quiet_bokeh, served
 
 logger = logging.getLogger(__name__)
 
@@ -28,26 +29,24 @@ def watched(config: RunConfig, tell: Tell) -> Iterator[Tell]:
     board = ProgressBoard(named=config.watching.names)
     with ExitStack() as stack:
         try:
-            from pipeline.run.watching.server import quiet_bokeh, served
-
             quiet_bokeh()
-            link = stack.enter_context(
+            page = stack.enter_context(
                 served(board, port=config.watching.port, origins=config.watching.origins)
             )
-        except (OSError, ImportError) as error:
+        except OSError as error:
             logger.info("the page of progress", exc_info=error)
             tell(Event("notice", message="the page of progress could not be opened"))
             yield tell
             return
-        yield _Both(board, tell, link).tell
+        yield _Both(board, tell, page).tell
         board.end()
 
 
 class _Both:
     """Feeds the board, then whoever asked; the start of the run names the page."""
 
-    def __init__(self, board: ProgressBoard, tell: Tell, link: str) -> None:
-        self._board, self._tell, self._link = board, tell, link
+    def __init__(self, board: ProgressBoard, tell: Tell, page: Page) -> None:
+        self._board, self._tell, self._page = board, tell, page
 
     def tell(self, event: Event) -> None:
         try:
@@ -55,5 +54,6 @@ class _Both:
         except Exception as error:
             logger.info("the board of progress", exc_info=error)
         if event.kind == "run_started":
-            event = replace(event, message=self._link)
+            self._page.begin()
+            event = replace(event, message=self._page.link)
         self._tell(event)
