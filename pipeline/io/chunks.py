@@ -6,7 +6,6 @@ The files are those that zarr writes, byte by byte.
 
 import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +62,8 @@ class ChunkedLevel:
                     part = plane[y : y + self.side, x : x + self.side]
                     self._write_chunk(self._file(channel, top + y, left + x), part, sync=sync)
 
-    def read_rows(self, top: int, bottom: int) -> Pixels:
-        """Read whole rows of every channel, from a chunk's first on.
+    def read(self, top: int, left: int, side: int) -> Pixels:
+        """Read a square of every channel, from a chunk's corner on; less at the level's border.
 
         Raises
         ------
@@ -72,23 +71,19 @@ class ChunkedLevel:
             A file cannot be read or decoded.
         """
         channels, height, width = self.shape
-        bottom = min(bottom, height)
-        made = np.zeros((channels, bottom - top, width), np.uint8)
-        for channel, y, x in self._corners(top, bottom):
-            try:
-                coded = self._file(channel, y, x).read_bytes()
-            except FileNotFoundError:
-                continue
-            place = made[channel, y - top : y - top + self.side, x : x + self.side]
-            chunk = np.frombuffer(_codec().decode(coded), np.uint8).reshape(self.side, self.side)
-            place[:] = chunk[: place.shape[0], : place.shape[1]]
+        made = np.zeros((channels, min(side, height - top), min(side, width - left)), np.uint8)
+        for channel in range(channels):
+            for y in range(0, made.shape[1], self.side):
+                for x in range(0, made.shape[2], self.side):
+                    try:
+                        coded = self._file(channel, top + y, left + x).read_bytes()
+                    except FileNotFoundError:
+                        continue
+                    place = made[channel, y : y + self.side, x : x + self.side]
+                    chunk = np.frombuffer(_codec().decode(coded), np.uint8)
+                    chunk = chunk.reshape(self.side, self.side)
+                    place[:] = chunk[: place.shape[0], : place.shape[1]]
         return made
-
-    def _corners(self, top: int, bottom: int) -> Iterator[tuple[int, int, int]]:
-        for channel in range(self.shape[0]):
-            for y in range(top, bottom, self.side):
-                for x in range(0, self.shape[2], self.side):
-                    yield channel, y, x
 
     def _file(self, channel: int, y: int, x: int) -> Path:
         return self.folder / str(channel) / str(y // self.side) / str(x // self.side)

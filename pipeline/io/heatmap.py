@@ -109,9 +109,11 @@ def finish_heatmap(path: Path) -> None:
     with output_errors(path.parent):
         for level in range(1, len(plan.level_sizes)):
             lower, upper = _level(path, plan, level - 1), _level(path, plan, level)
+            # chunk by chunk: a row of them is as wide as the slide
             for top in range(0, upper.shape[1], plan.chunk_px):
-                strip = lower.read_rows(2 * top, 2 * (top + plan.chunk_px))
-                upper.write(top, 0, halved(strip), sync=False)
+                for left in range(0, upper.shape[2], plan.chunk_px):
+                    square = lower.read(2 * top, 2 * left, 2 * plan.chunk_px)
+                    upper.write(top, left, halved(square), sync=False)
         if plan.ome_zarr == "0.4":  # version 3 stores need none, and its form is no standard yet
             zarr.consolidate_metadata(LocalStore(path), zarr_format=2)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from pipeline.run.clusters.admission import admitted, device_here
 from pipeline.run.job import SlideJob
+from pipeline.run.memory import give_back
 from pipeline.run.stages import StageClock
 from pipeline.run.travelling import travelling
 from pipeline.run.tries import tried
@@ -19,6 +20,7 @@ def prepare_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
     job = admitted(job)
     with travelling("prepare"), tried(job, "prepare", attempt), clock.stage("prepare"):
         result = prepare.prepare_slide(job)
+        give_back()
     return {**result, "seconds": clock.seconds}
 
 
@@ -39,5 +41,7 @@ def finalise_slide(job: SlideJob, attempt: int = 0) -> dict[str, Any]:
     clock = StageClock()
     job = admitted(job)
     with travelling("finalise"), tried(job, "finalise", attempt), clock.stage("finalise"):
+        give_back()
         result = finalise.finalise_slide(job)
+        give_back()
     return {**result, "seconds": clock.seconds}
