@@ -4,8 +4,10 @@
         --rival tiatoolbox=VENV --rival lazyslide=VENV
 
 ``naive`` runs in this environment. Wall is that of the whole command, imports and start included;
-CPU is that of the command and all its children; memory is the proportional set size of the whole
-process tree. Points are compared with untiled inference where the slide is small enough for it.
+CPU is that of the command and all its children. Memory is the highest proportional set size of the
+process tree in one further run of each: to look at it takes a tenth of a core, which a command
+that uses all cores lacks and another one does not. Points are compared with untiled inference
+where the slide is small enough for it.
 """
 
 import argparse
@@ -49,15 +51,15 @@ class Runs:
 
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
-    memory_mib: list[float] = field(default_factory=list)
+    memory_mib: float = 0.0
     inner_s: list[float] = field(default_factory=list)
     """Of a rival: without its imports."""
     forward_s: list[float] = field(default_factory=list)
     points: Points = field(default_factory=lambda: np.empty((0, 3)))
 
 
-def timed(command: list[str], log: Path) -> tuple[float, float, float]:
-    """Run a command: wall and CPU seconds, peak memory of its tree in MiB."""
+def run(runs: Runs, command: list[str], log: Path, *, watched: bool) -> None:
+    """Run a command; keep its wall and CPU seconds or, watched, the peak memory of its tree."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "PYTHONPATH": str(ROOT)}
     begun = time.perf_counter()
@@ -67,17 +69,22 @@ def timed(command: list[str], log: Path) -> tuple[float, float, float]:
         )
     peak = [0.0]
     watch = threading.Thread(target=_watch, args=(process, peak), daemon=True)
-    watch.start()
+    if watched:
+        watch.start()
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - begun
     cpu_s = usage.ru_utime + usage.ru_stime + _left_behind()
     process.returncode = os.waitstatus_to_exitcode(status)
-    watch.join()
     if process.returncode:
         raise SystemExit(
             f"{' '.join(command)}: exit {process.returncode}\n{log.read_text()[-2000:]}"
         )
-    return wall_s, cpu_s, peak[0]
+    if watched:
+        watch.join()
+        runs.memory_mib = peak[0]
+    else:
+        runs.wall_s.append(wall_s)
+        runs.cpu_s.append(cpu_s)
 
 
 def _left_behind() -> float:
@@ -115,35 +122,33 @@ def _proportional(pid: int) -> int:
     return next((int(line.split()[1]) for line in text.splitlines() if line[:4] == "Pss:"), 0)
 
 
-def run_ours(runs: Runs, slide: Path, out: Path, model: Path, extra: list[str]) -> None:
+def run_ours(
+    runs: Runs, slide: Path, out: Path, model: Path, extra: list[str], *, watched: bool
+) -> None:
     """``ki67 run`` as a user calls it: heatmap, GeoJSON, pictures, report and all."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "pipeline", "run", str(slide), "--out", str(out)]
-    measured = timed([*command, "--model", str(model), *extra], out.with_suffix(".log"))
-    _add(runs, *measured)
+    command += ["--model", str(model), *extra]
+    run(runs, command, out.with_suffix(".log"), watched=watched)
     (folder,) = (out / "slides").iterdir()
     table = pq.read_table(folder / "cells.parquet").to_pydict()
     channel = [0 if label == "positive" else 1 for label in table["label"]]
     runs.points = np.column_stack([table["x_l0"], table["y_l0"], channel])
 
 
-def run_rival(runs: Runs, python: str, slide: Path, out: Path, name: str, net: str) -> None:
+def run_rival(
+    runs: Runs, python: str, slide: Path, out: Path, name: str, net: str, *, watched: bool
+) -> None:
     """One rival's script."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     script = f"benchmarks.rivals.{SCRIPTS[name]}"
     command = [python, "-m", script, str(slide), str(out), "--net", net]
-    _add(runs, *timed(command, out.with_suffix(".log")))
+    run(runs, command, out.with_suffix(".log"), watched=watched)
     figures = json.loads((out / "figures.json").read_text())
     runs.inner_s.append(figures["run_s"])
     runs.forward_s.append(figures["forward_s"])
     runs.points = np.load(out / "points.npy")[:, :3] + np.array([0.5, 0.5, 0])
-
-
-def _add(runs: Runs, wall_s: float, cpu_s: float, memory_mib: float) -> None:
-    runs.wall_s.append(wall_s)
-    runs.cpu_s.append(cpu_s)
-    runs.memory_mib.append(memory_mib)
 
 
 def untiled(slide: Path) -> Points:
@@ -193,7 +198,7 @@ def show(runs: dict[str, Runs], true: Points | None) -> None:
         against = ("", "") if true is None else wrong_and_missed(one.points, true)
         print(
             f"| {name} | {middle(one.wall_s):.1f} | {middle(one.cpu_s):.1f} "
-            f"| {max(one.memory_mib):.0f} | {forward} "
+            f"| {one.memory_mib:.0f} | {forward} "
             f"| {middle(one.wall_s) / middle(ours.wall_s):.2f} "
             f"| {middle(one.cpu_s) / middle(ours.cpu_s):.2f} "
             f"| {len(one.points)} | {against[0]} | {against[1]} |"
@@ -225,10 +230,11 @@ def main() -> None:
     pythons = {name: python for name, python in pythons.items() if name not in asked.without}
     extra = [part for pair in asked.pairs for part in ("--set", pair)]
     runs = {name: Runs() for name in ("ki67", *pythons)}
-    for _ in range(asked.repeat):
-        run_ours(runs["ki67"], slide, asked.folder / "ki67-out", model, extra)
+    for watched in (*[False] * asked.repeat, True):
+        out = {name: asked.folder / f"{name}-out" for name in runs}
+        run_ours(runs["ki67"], slide, out["ki67"], model, extra, watched=watched)
         for name, python in pythons.items():
-            run_rival(runs[name], python, slide, asked.folder / f"{name}-out", name, asked.net)
+            run_rival(runs[name], python, slide, out[name], name, asked.net, watched=watched)
     show(runs, untiled(slide) if asked.side <= WHOLE_SIDE_PX else None)
 
 

@@ -196,7 +196,9 @@ class OpenSlideReader:
         try:
             return openslide.OpenSlide(self._path)
         except openslide.OpenSlideError as error:
-            raise unreadable(self._path, f"OpenSlide cannot open it: {error}") from error
+            said = str(error).rstrip(".")
+            remedy = "copy or export it again, or convert it to a pyramidal TIFF"
+            raise unreadable(self._path, f"OpenSlide cannot open it: {said}; {remedy}") from error
         except OSError as error:
             raise unreadable(self._path, error.strerror or "cannot be opened") from error
 
