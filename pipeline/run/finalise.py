@@ -27,6 +27,7 @@ from pipeline.run.plan import (
 )
 from pipeline.run.prepare import content_of
 from pipeline.run.quality import measured_slide
+from pipeline.run.region_file import read_regions
 from pipeline.run.region_of_interest import load_roi, roi_missing, score_files
 from pipeline.run.rescore import scoring_settings
 from pipeline.run.scoring import ScoredWith, check_unreadable
@@ -75,7 +76,10 @@ def finalise_slide(job: SlideJob) -> dict[str, Any]:
 def _score(job: SlideJob, work: Path, keys: BegunWork | None) -> tuple[Plan, SlideContent]:
     """Make every file but the heatmap; return what was planned and what the slide's files hold."""
     card, plan, tissue = load_card(Path(job.model_folder)), read_plan(work), read_tissue(work)
-    settled, measured = settle_slide(work, plan, tissue), measured_slide(work, plan, tissue)
+    regions = read_regions(work, plan)
+    settled = settle_slide(work, plan, tissue, regions)
+    measured = measured_slide(work, plan, tissue, regions)
+    del regions  # as large as the cells
     basis = SlideBasis(card, job.weights_sha256, plan, tissue, settled, measured)
     content = content_of(job)
     _check_content(job, plan, keys, content)

@@ -22,6 +22,7 @@ from pipeline.io.score import SlideIdentity
 from pipeline.run.job import Key, region_match
 
 HEATMAP_NAME = "heatmap.ome.zarr"
+REGION_SUFFIX = ".region"
 
 
 class StaleWorkError(SlideError):
@@ -112,7 +113,7 @@ def work_folder(slide_folder: Path) -> Path:
 
 def region_path(work: Path, index: int) -> Path:
     """The done mark of one region."""
-    return work / "regions" / f"{index:05d}.npz"
+    return work / "regions" / f"{index:05d}{REGION_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)

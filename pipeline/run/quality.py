@@ -1,52 +1,28 @@
-"""Quality control of a run: what regions and the overview measured, joined and judged."""
+"""Quality control of a run: what regions and the overview measured, joined."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import QcSettings
-from pipeline.core.points import CellPoints
 from pipeline.core.qc.bins import MEASURES, BinLayout, bin_side
-from pipeline.core.qc.judge import MeasuredSlide, Quality, judge
+from pipeline.core.qc.judge import MeasuredSlide
 from pipeline.run.plan import Plan, Tissue, read_look
-from pipeline.run.region_file import read_measures
+from pipeline.run.region_file import StoredRegion
 
 
-def slide_quality(
-    work: Path, plan: Plan, tissue: Tissue, cells: CellPoints, config: QcSettings
-) -> Quality:
-    """Judge a slide whose regions are all done.
-
-    Parameters
-    ----------
-    cells
-        Every cell above the threshold, those in areas that will be left out included.
-
-    Raises
-    ------
-    StaleWorkError
-        A region file is missing.
-    """
-    return judge(measured_slide(work, plan, tissue), cells, config)
-
-
-def measured_slide(work: Path, plan: Plan, tissue: Tissue) -> MeasuredSlide:
-    """Join the measures of all regions; the regions' size and order change nothing.
-
-    Raises
-    ------
-    StaleWorkError
-        A region file is missing.
-    """
+def measured_slide(
+    work: Path, plan: Plan, tissue: Tissue, regions: Sequence[StoredRegion]
+) -> MeasuredSlide:
+    """Join the measures of all regions; the regions' size and order change nothing."""
     grid = plan.grid
     layout = BinLayout(plan.frame, bin_side(grid.lattice.square, plan.mpp_um))
     side = grid.side // layout.bin_px
     values = np.full((len(MEASURES), grid.rows * side, grid.cols * side), np.nan, np.float32)
-    for index in plan.regions:
-        row, col = divmod(index, grid.cols)
-        measures = read_measures(work, plan, index)
+    for region in regions:
+        row, col = divmod(region.index, grid.cols)
         rows, cols = slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
-        values[:, rows, cols] = measures
+        values[:, rows, cols] = region.measures
     return MeasuredSlide(
         values=np.ascontiguousarray(values[:, : layout.rows, : layout.cols]),
         layout=layout,

@@ -1,5 +1,6 @@
 """From region files to the peaks of a slide: settled, seams and ties joined, near tissue only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pipeline.core.points import CellPoints
 from pipeline.core.seams import settle_seams
 from pipeline.core.tiling import Box
 from pipeline.run.plan import Plan, Tissue
-from pipeline.run.region_file import read_peaks, strips_reader
+from pipeline.run.region_file import StoredRegion, strips_reader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,9 @@ class SettledSlide:
     """Squares of tiles whose pixels could not be read, model-frame pixels."""
 
 
-def settle_slide(work: Path, plan: Plan, tissue: Tissue) -> SettledSlide:
+def settle_slide(
+    work: Path, plan: Plan, tissue: Tissue, regions: Sequence[StoredRegion]
+) -> SettledSlide:
     """Join the regions of a slide.
 
     A peak is kept when its centre lies in the tissue mask grown by ``tissue.margin_um``. Memory
@@ -33,23 +36,20 @@ def settle_slide(work: Path, plan: Plan, tissue: Tissue) -> SettledSlide:
     StaleWorkError
         A region file is missing.
     """
-    peaks, damaged = _gather(work, plan)
+    peaks, damaged = _gather(work, plan, regions)
     points = _points(merge_ties(peaks), plan, tissue)
     squares = plan.grid.lattice.squares
     boxes = tuple(squares.tile(row, col).core for row, col in damaged)
     return SettledSlide(points, boxes)
 
 
-def _gather(work: Path, plan: Plan) -> tuple[Peaks, list[tuple[int, int]]]:
-    parts: list[Peaks] = []
-    damaged: list[tuple[int, int]] = []
-    for index in plan.regions:
-        peaks, unreadable = read_peaks(work, plan, index)
-        parts.append(peaks)
-        damaged += [(int(row), int(col)) for row, col in unreadable]
+def _gather(
+    work: Path, plan: Plan, regions: Sequence[StoredRegion]
+) -> tuple[Peaks, list[tuple[int, int]]]:
+    damaged = [(int(row), int(col)) for region in regions for row, col in region.unreadable]
     seams = settle_seams(plan.grid, strips_reader(work, plan), window=plan.window, floor=plan.floor)
     # tiles in the order of the lattice, whatever the regions were
-    return Peaks.concatenate([*parts, seams]), sorted(damaged)
+    return Peaks.concatenate([*(region.peaks for region in regions), seams]), sorted(damaged)
 
 
 def _points(peaks: Peaks, plan: Plan, tissue: Tissue) -> CellPoints:

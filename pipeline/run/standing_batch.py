@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.io.results import DONE_NAME, SCORE_NAME
 from pipeline.run.lock import lock_owner
-from pipeline.run.plan import read_json_object, work_folder
+from pipeline.run.plan import REGION_SUFFIX, read_json_object, work_folder
 from pipeline.run.refused import last_refusal
 
 _GOOD = {"ok": "ok", "ok_with_flags": "flagged", "deferred": "deferred", "skipped": "skipped"}
@@ -132,7 +132,7 @@ def _slide(folder: Path) -> SlideStanding | None:
 
 def _regions_done(work: Path) -> int:
     with suppress(FileNotFoundError):
-        return sum(1 for path in (work / "regions").iterdir() if path.suffix == ".npz")
+        return sum(1 for path in (work / "regions").iterdir() if path.suffix == REGION_SUFFIX)
     return 0
 
 

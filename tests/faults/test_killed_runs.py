@@ -18,13 +18,14 @@ import pytest
 from pipeline.run import archive
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
+from pipeline.run.plan import REGION_SUFFIX
 from tests.faults.ki67 import ROOT, begin, wait_for
 from tests.processes import ended, start
 from tests.run.conftest import Configure
 from tests.run.small_slides import children, gone, result_bytes
 
 SEED = 20261123
-REGION_FILES = "slides/*/.work/regions/*.npz"
+REGION_FILES = f"slides/*/.work/regions/*{REGION_SUFFIX}"
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ def make_slide(folder: Path) -> Path:
     (folder / "heatmap.ome.zarr" / "0" / "zarr.json").write_text("{}")
     (folder / "cells.parquet").write_bytes(b"cells")
     (folder / ".work" / "regions").mkdir(parents=True)
-    (folder / ".work" / "regions" / "0.npz").write_bytes(b"region")
+    (folder / ".work" / "regions" / "0.region").write_bytes(b"region")
     write_score(folder / "score.json", full_record())
     return folder
 

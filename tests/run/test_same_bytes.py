@@ -11,13 +11,14 @@ from pipeline.errors import InterruptedRunError
 from pipeline.io.cells import read_cells
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
+from pipeline.run.plan import REGION_SUFFIX
 from tests.faults.ki67 import begin, wait_for
 from tests.run.conftest import Configure
 from tests.run.small_slides import children, gone, result_bytes, worker_processes
 
 pytestmark = pytest.mark.slow
 
-REGION_FILES = "slides/*/.work/regions/*.npz"
+REGION_FILES = f"slides/*/.work/regions/*{REGION_SUFFIX}"
 
 
 def resumed(slides: Path, out: Path, config: RunConfig) -> list[Event]:
