@@ -1,4 +1,4 @@
-"""Whether a network's output can be an answer at all: not where it is stuck at one value."""
+"""Whether a network's output can be an answer at all: numbers, and not stuck at one value."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,14 @@ SUSPECT_SHARE = STUCK_SHARE / 4
 
 TEXTURE = 24
 """Grey levels between the darkest and the lightest: less is glass, to which one answer fits."""
+
+
+def all_finite(heatmap: NDArray[np.float32]) -> bool:
+    """Whether all values of ``(C, H, W)`` are numbers: a sum lets no NaN and no infinity pass."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = heatmap.sum(axis=1)
+    # finite values may add up to more than a float holds
+    return bool(np.isfinite(sums).all() or np.isfinite(heatmap).all())
 
 
 def fault_of(heatmap: NDArray[np.float32], pixels: NDArray[np.uint8], *, floor: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.soundness import all_finite
 from pipeline.errors import ModelError
 from pipeline.model.card import ModelCard, load_card
 from pipeline.model.engine import DTYPES, ENGINES, DType, Engine, Heatmap, Pixels
@@ -115,8 +116,7 @@ class Predictor:
             If the device is lost, or has no memory for a single tile.
         """
         for heatmap in self._engine.heatmaps(map(_checked, tiles), margin=margin):
-            # a NaN goes through both, an infinity is one of them
-            if heatmap.size and not np.isfinite((heatmap.min(), heatmap.max())).all():
+            if not all_finite(heatmap):
                 raise ModelError(f"{self.card.name}: the heatmap has values that are not finite")
             yield heatmap
 

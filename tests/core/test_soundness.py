@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.soundness import fault_of
+from pipeline.core.soundness import all_finite, fault_of
 
 rng = np.random.default_rng(3)
 TISSUE = rng.integers(40, 240, (64, 64, 3)).astype(np.uint8)
@@ -51,3 +51,22 @@ def test_one_small_value_fits_glass_but_not_tissue() -> None:
 def test_peaks_on_noise_are_an_answer(seed: int) -> None:
     heatmap = np.random.default_rng(seed).random((2, 64, 64)).astype(np.float32)
     assert fault_of(heatmap, TISSUE, floor=0.1) == ""
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_no_number_is_found_wherever_it_is(bad: float) -> None:
+    rng = np.random.default_rng(3)
+    heatmap = rng.random((2, 70, 50), np.float32)
+    for place in [(0, 0, 0), (1, 69, 49), (0, 33, 49), (1, 0, 7)]:
+        wrong = heatmap.copy()
+        wrong[place] = bad
+        assert not all_finite(wrong)
+        assert not all_finite(wrong[:, :, ::-1])
+    both = heatmap.copy()
+    both[0, :2, 5] = np.inf, -np.inf
+    assert not all_finite(both)
+
+
+def test_values_as_large_as_can_be_are_numbers() -> None:
+    assert all_finite(np.full((2, 70, 50), np.finfo(np.float32).max, np.float32))
+    assert all_finite(np.zeros((2, 0, 5), np.float32))

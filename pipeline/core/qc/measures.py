@@ -76,11 +76,12 @@ def measure_tile(
     total = density[0] + density[1] + density[2]
     tissue = total > TISSUE_OD
     # a nucleus full of DAB is black within and brown at its rim: it is one structure
-    brown = brown_pixels(density) | (density.min(axis=0) > DARK_OD)
+    black = np.minimum(np.minimum(density[0], density[1]), density[2]) > DARK_OD
+    brown = brown_pixels(density) | black
     found["tissue"] = _share(tissue, small_bin)
     found["density"], found["floor"] = _levels(total, small_bin)
     found["haematoxylin"] = _haematoxylin(density, brown, small_bin)
-    dark = _dark_structures(density, um)
+    dark = _opened(black, DARK_UM / um)
     found |= _brown_structures(brown & ~dark, small_bin, um)
     pink = _share(pink_pixels(density), small_bin)
     found["pink"] = np.asarray(pink / np.maximum(found["tissue"], 1e-3), np.float32)
@@ -223,11 +224,6 @@ def _brown_structures(brown: Mask, bin_px: int, um_per_px: float) -> dict[str, F
         "granular": _share(_without_core(brown, GRANULE_UM / um_per_px), bin_px),
         "slab": _share(_opened(brown, SLAB_UM / um_per_px), bin_px),
     }
-
-
-def _dark_structures(density: F32, um_per_px: float) -> Mask:
-    dark = density.min(axis=0) > DARK_OD
-    return _opened(dark, DARK_UM / um_per_px)
 
 
 def _without_core(mask: Mask, side_px: float) -> Mask:
