@@ -1,7 +1,9 @@
 """OME-Zarr metadata, versions 0.5 and 0.4, and what a heatmap is on disk."""
 
+import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -135,13 +137,22 @@ class HeatmapPlan:
 def existing_plan(path: Path) -> HeatmapPlan | None:
     """Read the plan of a heatmap; None where there is none of ours."""
     try:
-        attributes = zarr.open_group(LocalStore(path, read_only=True), mode="r").attrs
-        kept: dict[str, Any] = dict(attributes[_SETTINGS_KEY])  # type: ignore[arg-type]
+        kept = dict(_attributes(path)[_SETTINGS_KEY])
         for name in ("origin_um", "slide_mpp_um", "channels"):
             kept[name] = tuple(kept[name])
         return HeatmapPlan(**kept)
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
         return None
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """Those of a group of either version of zarr, read as what they are: a file of JSON.
+
+    Every region asks for them, and zarr's own way there goes through an event loop.
+    """
+    with suppress(FileNotFoundError):
+        return dict(json.loads((path / "zarr.json").read_bytes())["attributes"])
+    return dict(json.loads((path / ".zattrs").read_bytes()))
 
 
 def create_store(folder: Path, plan: HeatmapPlan, name: str) -> None:
