@@ -156,6 +156,24 @@ def write_plan(work: Path, plan: Plan) -> None:
     write_json_atomic(work / "plan.json", asdict(plan))
 
 
+PlanMark = tuple[int, int, int]
+
+
+def plan_mark(work: Path) -> PlanMark:
+    """What tells one plan of a slide from the next: its file is written last, and anew each time.
+
+    Raises
+    ------
+    StaleWorkError
+        There is none.
+    """
+    try:
+        found = (work / "plan.json").stat()
+    except OSError as error:
+        raise StaleWorkError(f"{work.parent.name}: no plan; run again") from error
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def read_plan(work: Path) -> Plan:
     """Read the plan.
 

@@ -1,6 +1,8 @@
 """The region task: read once, predict tile by tile, settle peaks, write what the region owns."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from pipeline.run.places import place_of
 from pipeline.run.plan import (
     HEATMAP_NAME,
     Plan,
+    PlanMark,
+    plan_mark,
     read_glass,
     read_plan,
     read_tissue_squares,
@@ -59,11 +63,11 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
         The output folder cannot be written.
     """
     work = work_folder(job.folder)
-    plan = read_plan(work)
+    plan, squares, glass = _planned(work, plan_mark(work))
     path = region_path(work, index)
     if holds(path, plan.match):
         return {"tiles": 0, "unreadable": 0, "peaks": 0, "new": False}
-    clock, region, squares = StageClock(), plan.grid.region(index), read_tissue_squares(work)
+    clock, region = StageClock(), plan.grid.region(index)
     covered = tiles_with_squares(squares, plan.grid.lattice)
     tiles = [tile for tile in region.tiles if covered[tile.row, tile.col]]
     slide = plan.slide
@@ -81,7 +85,7 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
     with clock.stage("settle"):
         peaks = _settle(plan, region, heatmap)
     with clock.stage("measure"):
-        measures = _measure(plan, region, read.parts, lost, read_glass(work))
+        measures = _measure(plan, region, read.parts, lost, glass)
     with clock.stage("write"):
         # before the mark: a region that counts as done has its heatmap
         write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
@@ -97,6 +101,14 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
         "seconds": clock.seconds,
         "new": True,
     }
+
+
+@lru_cache(maxsize=2)
+def _planned(work: Path, mark: PlanMark) -> tuple[Plan, NDArray[np.bool_], Glass]:  # noqa: ARG001
+    """What all regions of a slide are made by, read once for each time that it was planned."""
+    plan, squares, glass = read_plan(work), read_tissue_squares(work), read_glass(work)
+    squares.flags.writeable = False
+    return plan, squares, glass
 
 
 def _settle(plan: Plan, region: Region, heatmap: NDArray[np.float32]) -> Peaks:
