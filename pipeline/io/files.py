@@ -82,10 +82,14 @@ def refuse_link(path: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary name in the same folder; on success it becomes ``path``, else it goes.
 
-    The bytes are on the disk (fsync) before the name is.
+    Parameters
+    ----------
+    sync
+        The bytes are on the disk (fsync) before the name is. Without it a power failure may leave
+        a file that is empty or damaged: for those that say so themselves and are easily made again.
 
     Raises
     ------
@@ -97,9 +101,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with output_errors(path.parent):
             yield partial
-            _sync(partial)
+            if sync:
+                _sync(partial)
             partial.replace(path)
-            _sync(path.parent)
+            if sync:
+                _sync(path.parent)
     finally:
         with suppress(OSError):  # a disk that turned read-only keeps it: the first error is told
             partial.unlink(missing_ok=True)

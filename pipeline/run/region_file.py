@@ -54,7 +54,8 @@ def write_region(path: Path, result: RegionResult, match: str) -> None:
     body = io.BytesIO()
     for member in members:
         np.save(body, member, allow_pickle=False)
-    with atomic_path(path) as partial, partial.open("wb") as stream:
+    # not synced: what a power failure leaves of it is told by its checksum, and predicted again
+    with atomic_path(path, sync=False) as partial, partial.open("wb") as stream:
         stream.write(_checksum(body.getbuffer()))
         stream.write(body.getbuffer())
 
