@@ -94,6 +94,17 @@ def pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     return np.asarray(labels, np.int32), int(number)
 
 
+def pixels_of_pieces(
+    labels: NDArray[np.int32], number: int, counted: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """How many of the counted pixels each of ``pieces`` has, ``(number + 1,)``; first: of none."""
+    found = np.zeros(number + 1, np.int64)
+    for top in range(0, len(labels), _STRIP_ROWS):
+        some = slice(top, top + _STRIP_ROWS)
+        found += np.bincount(labels[some][counted[some]], minlength=number + 1)
+    return found
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Background:
     """A plane through the logarithm of glass, per channel, and the thresholds above it."""
@@ -270,7 +281,7 @@ def _ink_coloured(density: Rgb) -> NDArray[np.bool_]:
 
 def _without_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
     labels, number = pieces(mask)
-    large = np.bincount(labels.ravel(), minlength=number + 1) >= least_px
+    large = pixels_of_pieces(labels, number, mask) >= least_px
     large[0] = False
     return np.asarray(large[labels])
 

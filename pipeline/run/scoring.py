@@ -9,7 +9,7 @@ from pipeline.core.coverage import pieces_of_points
 from pipeline.core.points import POSITIVE, CellPoints
 from pipeline.core.qc.judge import Quality
 from pipeline.core.scoring import labelling_index_pct, score_status
-from pipeline.core.tissue import pieces
+from pipeline.core.tissue import pieces, pixels_of_pieces
 from pipeline.errors import UnreadableSlideError
 from pipeline.io.roi import Roi
 from pipeline.io.score import AreaMm2, Counts, Density, Piece, QualityUse, RoiUse, ScoreRecord
@@ -167,7 +167,7 @@ def _pieces(
     """One row per connected piece: an on-slide control shows as its own."""
     plan = basis.plan
     labels, number = pieces(basis.tissue.mask)
-    analysed = np.bincount(labels[found.areas.analysed], minlength=number + 1)
+    analysed = pixels_of_pieces(labels, number, found.areas.analysed)
     margin_px = margin_um / plan.tissue_um_per_px
     owner = pieces_of_points(cells.x_l0, cells.y_l0, labels, plan.overview, margin_px=margin_px)
     total = np.bincount(owner, minlength=number + 1).tolist()

@@ -105,7 +105,7 @@ def _split(
         outside = tissue.mask & ~rest
     lost = pixels_in_boxes(list(settled.unreadable), plan.frame, rest, plan.overview)
     rest &= ~lost
-    by_reason = {name: mask & rest for name, mask in excluded.items()}
+    by_reason = {name: mask & rest if mask.any() else mask for name, mask in excluded.items()}
     analysed = rest.copy()
     for mask in by_reason.values():
         analysed &= ~mask

@@ -80,7 +80,13 @@ def judge(slide: MeasuredSlide, cells: CellPoints, rules: QcSettings) -> Quality
     left_out: dict[str, Mask] = {
         name: mask for name, mask in suspected.items() if name in rules.exclude
     }
-    reasons = {name: slide.layout.spread(mask, slide.over) for name, mask in left_out.items()}
+    # most reasons apply nowhere: they share one mask
+    nowhere = np.zeros_like(slide.tissue)
+    nowhere.flags.writeable = False
+    reasons = {
+        name: slide.layout.spread(mask, slide.over) if mask.any() else nowhere
+        for name, mask in left_out.items()
+    }
     if "pen" in reasons:
         reasons["pen"] = reasons["pen"] | slide.overview.ink
     excluded = np.zeros_like(slide.tissue)
