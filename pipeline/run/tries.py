@@ -25,6 +25,7 @@ from distributed import get_worker
 from pipeline.errors import DeviceError, DeviceMemoryError, OutputError, PipelineError
 from pipeline.io.files import output_errors
 from pipeline.run.job import SlideJob
+from pipeline.run.memory import give_back
 from pipeline.run.plan import utc_now
 
 TRIES_NAME = ".running"
@@ -34,6 +35,8 @@ _TOLD_SHARE = 0.5
 """Of a worker's memory: what a task uses is written down from here on."""
 
 _MEMORY_EVERY_S = 0.2
+_IDLE_S = 0.5
+"""A worker with nothing to do for so long gives free memory back."""
 _HEAD = re.compile(r"^try pid=(\d+) thread=(0x[0-9a-f]+) host=(\S+) started=(\S+)$")
 _MEMORY = re.compile(r"^memory (\d+) of (\d+)$")
 
@@ -210,9 +213,13 @@ class _Watch:
             faulthandler.dump_traceback_later(left_s, exit=True, file=stream)
 
     def _see(self) -> None:
-        process, told = psutil.Process(), 0.0
+        process, told, worked = psutil.Process(), 0.0, False
         while True:
-            self._busy.wait()
+            if not self._busy.wait(_IDLE_S if worked else None):
+                give_back()
+                worked = False
+                continue
+            worked = True
             time.sleep(_MEMORY_EVERY_S)
             used = process.memory_info().rss
             if used < self._limit_bytes * _TOLD_SHARE or used < told * 1.05:
