@@ -74,8 +74,10 @@ def detect_tissue(
     """
     present = np.ones(rgb.shape[:2], bool) if absent is None else ~absent
     stained, ink = _stained_and_ink(rgb, present, _background(rgb, present))
-    # the blurred rim of a pen's line is paler than the line
-    pen = ndimage.binary_dilation(ndimage.binary_opening(ink, iterations=2), iterations=4)
+    pen = ink
+    if ink.any():
+        # the blurred rim of a pen's line is paler than the line
+        pen = ndimage.binary_dilation(ndimage.binary_opening(ink, iterations=2), iterations=4)
     allowed = present & ~pen
     px_mm2 = um_per_px**2 / 1e6
     mask = ndimage.binary_closing(np.pad(stained & allowed, 2), iterations=2)[2:-2, 2:-2] & allowed

@@ -162,20 +162,16 @@ def _plan(job: SlideJob, card: ModelCard, key: Key, content: str) -> Plan:
     plan, tissue, overview = found.plan, found.tissue, found.overview
     work = work_folder(job.folder)
     with ThreadPoolExecutor(1) as beside:
-        pictures = beside.submit(_draw, job.folder, plan, tissue)
+        # seen before the first prediction: a wrong mask shows early
+        overlay = beside.submit(draw_overlay, job.folder, plan, tissue, CellPoints.empty())
+        write_thumbnail(job.folder / "thumbnail.jpg", tissue.thumbnail)
         write_tissue(work, tissue)
         um_per_px = plan.tissue_um_per_px
         write_look(work, look_over(overview.rgb, tissue.mask, overview.absent, um_per_px))
         _create_heatmap(job, card, plan)
-        pictures.result()
+        overlay.result()
     write_plan(work, plan)
     return plan
-
-
-def _draw(folder: Path, plan: Plan, tissue: Tissue) -> None:
-    """Let people see before the first prediction what it will cover: a wrong mask shows early."""
-    write_thumbnail(folder / "thumbnail.jpg", tissue.thumbnail)
-    draw_overlay(folder, plan, tissue, CellPoints.empty())
 
 
 def _cut(
