@@ -7,6 +7,7 @@ The files are those that zarr writes, byte by byte.
 import os
 import secrets
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -72,17 +73,15 @@ class ChunkedLevel:
         """
         channels, height, width = self.shape
         made = np.zeros((channels, min(side, height - top), min(side, width - left)), np.uint8)
-        for channel in range(channels):
-            for y in range(0, made.shape[1], self.side):
-                for x in range(0, made.shape[2], self.side):
-                    try:
-                        coded = self._file(channel, top + y, left + x).read_bytes()
-                    except FileNotFoundError:
-                        continue
-                    place = made[channel, y : y + self.side, x : x + self.side]
-                    chunk = np.frombuffer(_codec().decode(coded), np.uint8)
-                    chunk = chunk.reshape(self.side, self.side)
-                    place[:] = chunk[: place.shape[0], : place.shape[1]]
+        corners = (range(channels), *(range(0, length, self.side) for length in made.shape[1:]))
+        for channel, y, x in product(*corners):
+            try:
+                coded = self._file(channel, top + y, left + x).read_bytes()
+            except FileNotFoundError:
+                continue
+            place = made[channel, y : y + self.side, x : x + self.side]
+            chunk = np.frombuffer(_codec().decode(coded), np.uint8).reshape(self.side, self.side)
+            place[:] = chunk[: place.shape[0], : place.shape[1]]
         return made
 
     def _file(self, channel: int, y: int, x: int) -> Path:

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -41,7 +42,7 @@ def asked_to_give_back() -> tuple[float, float]:
 
 
 @pytest.fixture
-def client() -> object:
+def client() -> Iterator[Client]:
     with connect(ClusterSettings(workers=1, dashboard=False)) as client:
         yield client
 
