@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -18,8 +19,8 @@ from scipy.spatial import cKDTree
 from pipeline.core.blocks import block_maxima, window_maxima
 from pipeline.core.points import NEGATIVE, POSITIVE
 
-_AT_ONCE = 2048
-"""Peaks whose windows are looked at together: some tens of MB."""
+_AT_ONCE = 256
+"""Peaks whose windows are looked at together: they stay in the processor's cache."""
 _MOST_SHARE = 12
 """One block in so many may hold a peak, and as many pixels, before the whole map is filtered."""
 
@@ -185,39 +186,58 @@ def _peak_pixels(
     # plateaus and noise leave so many that filtering the whole map is quicker
     if len(blocks[0]) > tops.size // _MOST_SHARE:
         return _dense_peak_pixels(heatmap, window, floor)
-    row, col = (start[:, None] * side + np.arange(side) for start in blocks)
-    inside = (row < height)[:, :, None] & (col < width)[:, None, :]
-    values = _windows(heatmap, row, col)
+    top, left = (start * side for start in blocks)
+    values = _windows(heatmap, top, left, (side, side))
+    # of a block that leaves the map the border's pixels would come twice
+    inside = (top[:, None] + np.arange(side) < height)[:, :, None]
+    inside = inside & (left[:, None] + np.arange(side) < width)[:, None, :]
     found, dy, dx = np.nonzero(inside & (values == tops[blocks][:, None, None]))
-    row, col = row[found, dy], col[found, dx]
+    row, col = top[found] + dy, left[found] + dx
     if len(row) > height * width // _MOST_SHARE:
         return _dense_peak_pixels(heatmap, window, floor)
-    around_px = np.arange(-reach, reach + 1)
     is_peak = np.zeros(len(row), np.bool_)
     for start in range(0, len(row), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        window_of = _windows(heatmap, row[some, None] + around_px, col[some, None] + around_px)
-        is_peak[some] = (
-            window_of.max(axis=(1, 2))
-            == _windows(heatmap, row[some, None], col[some, None]).ravel()
-        )
+        windows = _windows(heatmap, row[some] - reach, col[some] - reach, (window, window))
+        flat = windows.reshape(len(windows), -1)
+        is_peak[some] = flat.max(axis=1) == flat[:, flat.shape[1] // 2]
     row, col = row[is_peak], col[is_peak]
     order = np.lexsort((col, row))
     return row[order], col[order]
 
 
 def _windows(
-    heatmap: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp]
+    heatmap: NDArray[np.float32],
+    top: NDArray[np.intp],
+    left: NDArray[np.intp],
+    shape: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """``(N, R, C)``: the higher channel at ``(N, R)`` rows and ``(N, C)`` columns.
+    """``(N, *shape)``: the higher channel in windows that begin at these rows and columns.
 
-    Beyond the map the pixel at its border stands, which every such window holds anyway.
+    Beyond the map the pixel at its border stands, which every window that leaves the map holds.
     """
-    rows = np.clip(row, 0, heatmap.shape[1] - 1)[:, :, None]
-    cols = np.clip(col, 0, heatmap.shape[2] - 1)[:, None, :]
-    highest: NDArray[np.float32] = heatmap[0, rows, cols]
-    for channel in heatmap[1:]:
-        np.maximum(highest, channel[rows, cols], out=highest)
+    bottom, right = top + shape[0], left + shape[1]
+    within = (top >= 0) & (left >= 0) & (bottom <= heatmap.shape[1]) & (right <= heatmap.shape[2])
+    found = np.empty((len(top), *shape), np.float32)
+    if within.any():
+        # row by row; pixel by pixel takes three times as long
+        windows = sliding_window_view(heatmap, shape, axis=(1, 2))
+        found[within] = _higher(windows, top[within], left[within])
+    if not within.all():
+        row, col = (
+            np.clip(start[~within, None] + np.arange(side), 0, most - 1)
+            for start, side, most in zip((top, left), shape, heatmap.shape[1:], strict=True)
+        )
+        found[~within] = _higher(heatmap, row[:, :, None], col[:, None, :])
+    return found
+
+
+def _higher(
+    channels: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    highest: NDArray[np.float32] = channels[0][row, col]
+    for channel in channels[1:]:
+        np.maximum(highest, channel[row, col], out=highest)
     return highest
 
 
@@ -234,9 +254,8 @@ def _subpixel(
     heatmap: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Offset of a parabola's top through the peak and its two neighbours, per axis, within 0.5."""
-    near = np.arange(-1, 2)
-    across = _windows(heatmap, row[:, None], col[:, None] + near)[:, 0].astype(np.float64)
-    along = _windows(heatmap, row[:, None] + near, col[:, None])[:, :, 0].astype(np.float64)
+    across = _windows(heatmap, row, col - 1, (1, 3))[:, 0].astype(np.float64)
+    along = _windows(heatmap, row - 1, col, (3, 1))[:, :, 0].astype(np.float64)
     return _parabola_top(*across.T), _parabola_top(*along.T)
 
 

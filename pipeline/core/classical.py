@@ -7,6 +7,7 @@ then 0.70 for all cells, 0.73 for positive and 0.61 for negative ones.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,25 +104,31 @@ def classical_candidates(
         window=window_side(WINDOW_RADIUS_UM, mpp_um),
         threshold=floor,
     )
-    mean_dab = ndimage.convolve(dab, _disc(DISC_RADIUS_UM / mpp_um), mode="nearest")
-    return ClassicalCandidates(peaks.x_px, peaks.y_px, peaks.score, mean_dab[peaks.row, peaks.col])
+    mean_dab = _disc_means(dab, peaks.row, peaks.col, DISC_RADIUS_UM / mpp_um)
+    return ClassicalCandidates(peaks.x_px, peaks.y_px, peaks.score, mean_dab)
 
 
 def stain_densities(
     rgb: NDArray[np.uint8],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Haematoxylin and DAB optical density of each pixel, ``(H, W)`` float32, at least 0."""
-    vectors = np.array([HAEMATOXYLIN, DAB, np.cross(HAEMATOXYLIN, DAB)])
-    unmix = np.linalg.inv(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     density = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256)
     # element by element, not as a matrix product: its rounding would depend on the picture's shape
     red, green, blue = (np.take(density, rgb[:, :, channel], mode="clip") for channel in range(3))
-    weight = unmix.astype(np.float32)
+    weight = _unmixing()
     haematoxylin, dab = (
         np.maximum(weight[0, stain] * red + weight[1, stain] * green + weight[2, stain] * blue, 0)
         for stain in range(2)
     )
     return haematoxylin, dab
+
+
+@lru_cache(maxsize=1)
+def _unmixing() -> NDArray[np.float32]:
+    """``(3, 3)``: what each colour's density adds to each stain's."""
+    vectors = np.array([HAEMATOXYLIN, DAB, np.cross(HAEMATOXYLIN, DAB)])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.linalg.inv(unit).astype(np.float32)
 
 
 def _response(density: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
@@ -132,8 +139,13 @@ def _response(density: NDArray[np.float32], sigma_px: float) -> NDArray[np.float
     return np.asarray(-(sigma_px**2) * blobs, np.float32)
 
 
-def _disc(radius_px: float) -> NDArray[np.float32]:
+def _disc_means(
+    values: NDArray[np.float32], row: NDArray[np.int32], col: NDArray[np.int32], radius_px: float
+) -> NDArray[np.float32]:
+    """Mean over the disc about each place; beyond the picture the pixel at its border stands."""
     reach = math.ceil(radius_px)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = (x**2 + y**2 <= radius_px**2).astype(np.float32)
-    return np.asarray(disc / disc.sum(), np.float32)
+    padded = np.pad(values, reach, mode="edge")
+    y, x = np.mgrid[: 2 * reach + 1, : 2 * reach + 1]
+    inside = (x - reach) ** 2 + (y - reach) ** 2 <= radius_px**2
+    of_disc = padded[row[:, None] + y[inside], col[:, None] + x[inside]]
+    return np.asarray(of_disc.mean(axis=1, dtype=np.float64), np.float32)

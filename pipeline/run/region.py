@@ -139,22 +139,31 @@ def _predict(
     predictor: Predictor, plan: Plan, region: Region, parts: Sequence[Part]
 ) -> NDArray[np.float32]:
     """``(C, height, width)`` float32 of the region's cores; 0 where nothing was predicted."""
-    shape = (len(predictor.card.channels), region.box.height, region.box.width)
-    heatmap = np.zeros(shape, np.float32)
-    halo = plan.halo_px
-    predicted = predictor.heatmaps((part.pixels for part in parts), margin=halo)
+    predicted = predictor.heatmaps((part.pixels for part in parts), margin=plan.halo_px)
     try:
+        if [part.core for part in parts] == [region.box]:
+            (heatmap,) = predicted  # as it is: a copy of the largest array is saved
+            _refuse_fault(predictor, plan, region, parts[0], heatmap)
+            return heatmap
+        shape = (len(predictor.card.channels), region.box.height, region.box.width)
+        heatmap = np.zeros(shape, np.float32)
         for part, values in zip(parts, predicted, strict=True):
             # beyond the plane a part has context and no core
             target = heatmap[(slice(None), *place(part.core, region.box))]
-            height, width = target.shape[1:]
-            target[:] = values[:, :height, :width]
-            seen = part.pixels[halo : halo + height, halo : halo + width]
-            if fault := fault_of(target, seen, floor=plan.floor):
-                raise SlideError(f"region {region.index}: {predictor.card.name}: {fault}")
+            target[:] = values[:, : target.shape[1], : target.shape[2]]
+            _refuse_fault(predictor, plan, region, part, target)
     except ModelError as error:
         raise SlideError(f"region {region.index}: {error}") from error
     return heatmap
+
+
+def _refuse_fault(
+    predictor: Predictor, plan: Plan, region: Region, part: Part, heatmap: NDArray[np.float32]
+) -> None:
+    height, width = heatmap.shape[1:]
+    inside = slice(plan.halo_px, plan.halo_px + height), slice(plan.halo_px, plan.halo_px + width)
+    if fault := fault_of(heatmap, part.pixels[inside], floor=plan.floor):
+        raise SlideError(f"region {region.index}: {predictor.card.name}: {fault}")
 
 
 def _measure(
