@@ -1,14 +1,15 @@
-"""The two networks that every pipeline of the side-by-side benchmark is given.
+"""The networks that every pipeline of the side-by-side benchmark is given.
 
 ``toy`` costs next to nothing and shows what an engine costs: colour to two stain channels, then a
 difference of Gaussians at a quarter of the resolution, enlarged bilinearly. It has no plateaus, so
 that peaks are unambiguous. ``hrnet`` has the cost of a real network, the W18 of this package with
 random weights and batch norms unfolded, its output bounded and added to the toy with a weight of
-1e-9: the same cells.
+1e-9: the same cells. ``w18`` is that W18 alone as this package keeps its networks, for what ONNX
+Runtime cannot do (``--set prediction.dtype=bfloat16``); its last layer is zero: it finds no cell.
 
 Input ``(N, 3, H, W)`` float32, 0 to 255; output ``(N, 2, H, W)``, positive and negative, 0 to 1.
 
-    python -m benchmarks.nets FOLDER       both as model folders of this package (needs onnx)
+    python -m benchmarks.nets FOLDER       all as model folders of this package (needs onnx)
 """
 
 import argparse
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NAMES = ("toy", "hrnet")
+NAMES = ("toy", "hrnet", "w18")
 MPP_UM = 0.25
 THRESHOLD = 0.175
 RADIUS_UM = 3.0
@@ -63,10 +64,7 @@ class Costly(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from pipeline.model.registry import build_network, network_spec
-
-        torch.manual_seed(0)
-        self.body = build_network(network_spec("hrnet_w18"))
+        self.body = _w18()
         self.toy = Toy()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -75,14 +73,48 @@ class Costly(nn.Module):
         return heatmap
 
 
+def _w18() -> nn.Module:
+    from pipeline.model.registry import build_network, network_spec
+
+    torch.manual_seed(0)
+    return build_network(network_spec("hrnet_w18"))
+
+
 def make_net(name: str) -> nn.Module:
     """Return one of the networks, ready to predict."""
-    return (Toy() if name == "toy" else Costly()).eval().requires_grad_(requires_grad=False)
+    if name == "w18":
+        network = _w18()
+        nn.init.zeros_(network.head.finish.weight)  # type: ignore[arg-type, union-attr]
+        nn.init.zeros_(network.head.finish.bias)  # type: ignore[arg-type, union-attr]
+    else:
+        network = Toy() if name == "toy" else Costly()
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def save_model(folder: Path, name: str) -> None:
-    """Write a network as a model folder: its card, and an ONNX file with free axes."""
+    """Write a network as a model folder: its card, and weights or an ONNX file with free axes."""
+    card: dict[str, object] = {
+        "name": name,
+        "mpp_um": MPP_UM,
+        "threshold": THRESHOLD,
+        "floor": THRESHOLD,
+        "nms_radius_um": RADIUS_UM,
+        "halo_px": MARGIN_PX,
+        "population": "dark blobs of a benchmark",
+        "caveat": "a network for measuring speed",
+        "sources": [],
+        "licence": "Apache-2.0",
+        "created": "2026-11-28",
+    }
     folder.mkdir(parents=True, exist_ok=True)
+    if name == "w18":
+        from pipeline.model.card import ModelCard
+        from pipeline.model.checkpoint import save_checkpoint
+        from pipeline.model.registry import network_spec
+
+        spec = network_spec("hrnet_w18").model_dump()
+        save_checkpoint(folder, make_net(name), ModelCard.model_validate(card | {"spec": spec}))
+        return
     free = {0: "n", 2: "height", 3: "width"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -95,25 +127,12 @@ def save_model(folder: Path, name: str) -> None:
             output_names=["heatmap"],
             dynamic_axes={"pixels": free, "heatmap": free},
         )
-    card = {
-        "name": name,
-        "mpp_um": MPP_UM,
-        "threshold": THRESHOLD,
-        "floor": THRESHOLD,
-        "nms_radius_um": RADIUS_UM,
-        "halo_px": MARGIN_PX,
-        "population": "dark blobs of a benchmark",
-        "caveat": "a network for measuring speed",
-        "sources": [],
-        "licence": "Apache-2.0",
-        "created": "2026-11-28",
-        "weights_sha256": hashlib.sha256((folder / "network.onnx").read_bytes()).hexdigest(),
-    }
+    card["weights_sha256"] = hashlib.sha256((folder / "network.onnx").read_bytes()).hexdigest()
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Write both model folders."""
+    """Write all model folders."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()

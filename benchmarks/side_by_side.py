@@ -30,7 +30,7 @@ import psutil
 import pyarrow.parquet as pq
 from scipy.spatial import cKDTree
 
-from benchmarks.nets import save_model
+from benchmarks.nets import NAMES, save_model
 from benchmarks.repeated_slide import write_repeated_slide
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -210,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--side", type=int, default=6000)
-    parser.add_argument("--net", default="toy", choices=("toy", "hrnet"))
+    parser.add_argument("--net", default="toy", choices=NAMES)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--rival", action="append", default=[], metavar="NAME=VENV")
     parser.add_argument("--without", action="append", default=[], metavar="NAME")
@@ -235,7 +235,8 @@ def main() -> None:
         run_ours(runs["ki67"], slide, out["ki67"], model, extra, watched=watched)
         for name, python in pythons.items():
             run_rival(runs[name], python, slide, out[name], name, asked.net, watched=watched)
-    show(runs, untiled(slide) if asked.side <= WHOLE_SIDE_PX else None)
+    comparable = asked.side <= WHOLE_SIDE_PX and asked.net != "w18"
+    show(runs, untiled(slide) if comparable else None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a library says of a CUDA device that is full or lost, as errors of the pipeline.
+"""What a library says of a device that is full or lost, as errors of the pipeline.
 
 Told by names and words, so that an engine without torch needs no torch for it.
 """
@@ -19,6 +19,7 @@ _NAMES_IT = re.compile(
     r"|CU(?:DNN|BLAS|BLASLT|FFT|SPARSE)(?:_STATUS| failure)"
 )
 _FULL = re.compile(r"out of memory|failed to allocate|ALLOC_FAILED", re.IGNORECASE)
+_HOST_FULL = re.compile(r"can't allocate memory|failed to allocate|bad_alloc", re.IGNORECASE)
 _LONGEST = 200
 
 
@@ -29,7 +30,7 @@ def device_errors(device: str, what: str) -> Iterator[None]:
     Parameters
     ----------
     device
-        As it is called in settings: ``cuda`` or ``cuda:0``.
+        As it is called in settings: ``cpu``, ``cuda`` or ``cuda:0``.
     what
         For a message, what there may be no memory for.
 
@@ -39,6 +40,8 @@ def device_errors(device: str, what: str) -> Iterator[None]:
         It has too little memory free now.
     DeviceError
         It is lost: nothing in this process can use it again.
+    MemoryError
+        The computer's own memory is full.
     """
     try:
         yield
@@ -49,10 +52,13 @@ def device_errors(device: str, what: str) -> Iterator[None]:
         raise said from error
 
 
-def device_error(error: Exception, device: str, what: str) -> DeviceError | None:
+def device_error(error: Exception, device: str, what: str) -> DeviceError | MemoryError | None:
     """Return what the error says of the device; None where it speaks of something else."""
     text = str(error).strip()
-    if type(error).__name__ not in _OF_A_DEVICE and not _NAMES_IT.search(text):
+    # "DefaultCPUAllocator": a tile on its way to a device needs memory here as well
+    if "DefaultCPUAllocator" in text or (device == "cpu" and _HOST_FULL.search(text)):
+        return MemoryError(f"no memory for {what}")
+    if device == "cpu" or (type(error).__name__ not in _OF_A_DEVICE and not _NAMES_IT.search(text)):
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     name = device if visible is None else f"{device} (CUDA_VISIBLE_DEVICES={visible})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import DeviceError, MissingDeviceError, ModelError
+from pipeline.errors import MissingDeviceError, ModelError
 from pipeline.model.device_errors import device_error, tile_words
 from pipeline.model.engine import Heatmap, Pixels
 
@@ -72,7 +72,7 @@ class OnnxEngine:
         try:
             return self._session.run(None, {self._name: pixels})[0]
         except Exception as error:  # the library's own classes stand in no public module
-            if said := _device_said(error, self._device, tile_words(*pixels.shape[2:])):
+            if said := device_error(error, self._device, tile_words(*pixels.shape[2:])):
                 raise said from error
             raise ModelError(f"{self._path}: ONNX Runtime: {_first_line(error)}") from error
 
@@ -110,7 +110,7 @@ def _session(path: Path, payload: bytes, device: str, threads: int) -> Any:
             payload, options, providers=[provider], enable_fallback=0
         )
     except Exception as error:  # see OnnxEngine._run
-        if said := _device_said(error, device, "the network"):
+        if said := device_error(error, device, "the network"):
             raise said from error
         raise ModelError(f"{path}: no ONNX network: {_first_line(error)}") from error
     if session.get_providers()[0] != provider:
@@ -119,10 +119,6 @@ def _session(path: Path, payload: bytes, device: str, threads: int) -> Any:
             "missing or do not fit); see `ki67 doctor`, or use device=cpu"
         )
     return session
-
-
-def _device_said(error: Exception, device: str, what: str) -> DeviceError | None:
-    return None if device == "cpu" else device_error(error, device, what)
 
 
 def _agrees(stated: object, wanted: int) -> bool:

@@ -75,7 +75,11 @@ class TorchCpuEngine:
         for tile in tiles:
             # torch takes neither read-only nor reversed arrays
             pixels = torch.from_numpy(np.array(tile, order="C"))[None]
-            with torch.inference_mode(), _precision("cpu", self._dtype):
+            with (
+                device_errors("cpu", tile_words(*tile.shape[:2])),
+                torch.inference_mode(),
+                _precision("cpu", self._dtype),
+            ):
                 # NHWC in memory, NCHW in shape: the layout the folded network works in
                 heatmap: Tensor = self._network(pixels.permute(0, 3, 1, 2))
             yield np.asarray(_cropped(heatmap[0], margin).numpy())

@@ -142,7 +142,7 @@ def _predict(
     predicted = predictor.heatmaps((part.pixels for part in parts), margin=plan.halo_px)
     try:
         if [part.core for part in parts] == [region.box]:
-            (heatmap,) = predicted  # as it is: a copy of the largest array is saved
+            heatmap = next(predicted)  # as it is: a copy of the largest array is saved
             _refuse_fault(predictor, plan, region, parts[0], heatmap)
             return heatmap
         shape = (len(predictor.card.channels), region.box.height, region.box.width)

@@ -96,7 +96,7 @@ def judge(error: BaseException, task: str, out: str) -> Setback:
                 f"a worker cannot import {error.name}; install the same versions on all of them"
             ) from error
         case MemoryError():
-            reason = f"{task}: no memory; use fewer --workers or a smaller prediction.region_tiles"
+            reason = f"{task}: no memory; use fewer --workers or a smaller prediction.tile_core_px"
             return Setback(Meaning.SLIDE, reason, retry_next_run=True)
         case OSError() if error.errno in _DISK_ERRNOS:
             raise OutputError(

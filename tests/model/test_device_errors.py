@@ -85,7 +85,9 @@ class Session:
         ("cuda", LOST[-2], DeviceError),
         ("cuda", FULL[-2], DeviceMemoryError),
         ("cuda", OTHER[-1], ModelError),
-        ("cpu", FULL[-1], ModelError),
+        ("cpu", FULL[-1], MemoryError),
+        ("cpu", OTHER[-1], ModelError),
+        ("cpu", LOST[-1], ModelError),
     ],
 )
 def test_onnx_runtime_speaks_of_its_device_on_one_only(
