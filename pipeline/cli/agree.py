@@ -2,9 +2,13 @@
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
+
+from pipeline.cli.paths import OutputPath
+from pipeline.errors import AnnotationError
+from pipeline.io.score import Status
 
 if TYPE_CHECKING:
     from pipeline.core.category import Scheme
@@ -14,14 +18,13 @@ if TYPE_CHECKING:
 @click.command("agree")
 @click.argument("slides", metavar="OUT_OR_SLIDES_CSV", type=click.Path(path_type=Path, exists=True))
 @click.argument("manual", metavar="MANUAL.csv", type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder; default: agreement/ beside the results."
-)
+@click.option("--out", type=OutputPath(), help="Folder; default: agreement/ beside the results.")
 @click.option("--reader", "readers", multiple=True, metavar="NAME", help="Only these readers.")
 @click.option("--column", default="index_pct", show_default=True, help="Of slides.csv, in percent.")
 @click.option(
     "--status",
     "statuses",
+    type=click.Choice(get_args(Status)),
     multiple=True,
     default=("ok", "ok_with_flags"),
     show_default=True,
@@ -65,6 +68,11 @@ def agree(
     table = read_slide_rows(slides, column=column)
     scores = read_manual_scores(manual, form)
     joined = join_scores(table, scores, statuses=statuses)
+    if not joined.rows:
+        _say_left_out(joined)
+        raise AnnotationError(
+            f"{manual.name}: none of its slides can be compared with {table.name}; nothing written"
+        )
     check_scale(scores, joined.found_pct.tolist(), fraction=fraction)
     study = make_study(
         joined, _sources(table, joined, manual, column), cutoffs_pct=chosen, schemes=schemes
@@ -75,11 +83,15 @@ def agree(
 
 
 def _say(joined: "JoinedScores", text: str, folder: Path) -> None:
-    for entry in joined.left_out:
-        click.echo(f"left out: {entry.what or '-'} ({entry.where}): {entry.reason}", err=True)
+    _say_left_out(joined)
     # the page has the rest: a terminal shows the words and the first three tables
     click.echo("\n## ".join(text.split("\n## ")[:4]).rstrip())
     click.echo(f"\nwritten: {folder / 'agreement.html'}, .md, .json, _slides.csv and plots")
+
+
+def _say_left_out(joined: "JoinedScores") -> None:
+    for entry in joined.left_out:
+        click.echo(f"left out: {entry.what or '-'} ({entry.where}): {entry.reason}", err=True)
 
 
 def _sources(

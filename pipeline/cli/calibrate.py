@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.paths import OutputPath
+
 if TYPE_CHECKING:
     from pipeline.io.calibration import CalibrationRecord
     from pipeline.io.counted_fields import CountedFields
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--include", multiple=True, metavar="NAME", help="Pattern of image names.")
 @click.option("--exclude", multiple=True, metavar="NAME", help="Pattern of image names.")
 @click.option("--threshold", type=float, help="Default: the run's or the model card's.")
-@click.option("--out", type=click.Path(path_type=Path), help="File; default: beside the model.")
+@click.option("--out", type=OutputPath(), help="File; default: beside the model.")
 def calibrate(
     *,
     counts: Path | None,
@@ -66,6 +68,7 @@ def calibrate(
     path = out or calibration_path(folder, name)
     counted, source = _counted(counts, run_folder, model, threshold, options)
     _check_weights(counted, card.weights_sha256, card.name)
+    _check_threshold(counted, threshold)
     groups, small = pool_groups(counted.fields)
     calibration = fit_calibration(groups)
     left_out = leave_one_out(groups)
@@ -161,6 +164,16 @@ def _check_weights(counted: "CountedFields", weights_sha256: str, model: str) ->
         raise ConfigError(
             f"the run was scored with weights {str(counted.weights_sha256)[:12]}, {model} has "
             f"{weights_sha256[:12]}; name the run's model with --model"
+        )
+
+
+def _check_threshold(counted: "CountedFields", threshold: float | None) -> None:
+    from pipeline.errors import ConfigError
+
+    if threshold is not None and counted.threshold not in {None, threshold}:
+        raise ConfigError(
+            f"--threshold={threshold:g}: the run counted its cells at {counted.threshold:g}; leave "
+            "it out, or `ki67 score` the run at yours first"
         )
 
 

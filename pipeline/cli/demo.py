@@ -14,6 +14,7 @@ from rich.table import Table
 from pipeline import __version__
 from pipeline.cli.comparison import MATCH_RADIUS_UM, classical_cells, compare
 from pipeline.cli.demo_slides import DemoSlide, real_slides, synthetic_slide
+from pipeline.cli.paths import OutputPath
 from pipeline.cli.progress import progress_view
 from pipeline.config import RunConfig, load_config
 from pipeline.io.cells import read_cells
@@ -31,7 +32,7 @@ FIGURES_NAME = "demo.json"
     "--out",
     default="demo",
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Output folder.",
 )
 @click.option(

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.paths import OutputPath
 from pipeline.run.doctor import Check, examine
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command("doctor")
-@click.option("--out", type=click.Path(path_type=Path), help="Check this output folder.")
+@click.option("--out", type=OutputPath(), help="Check this output folder.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
 def doctor(*, out: Path | None, as_json: bool) -> None:
     """Check packages, devices, readers, the model, memory, disk and locks.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.paths import OutputPath
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ KINDS = (
 @click.option("--classical", is_flag=True, help="Add rows of the detector without a network.")
 @click.option("--pictures/--no-pictures", default=True, help="With --out: draw every field.")
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for all that is written.")
+@click.option("--out", type=OutputPath(), help="Folder for all that is written.")
 def evaluate(
     *,
     fields: str | None,

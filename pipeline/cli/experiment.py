@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.paths import OutputPath
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command("experiment")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the experiment.")
+@click.option("--out", type=OutputPath(), help="Folder of the experiment.")
 @click.option("--data", help="Folder of the data sets; default: KI67_DATA.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -11,7 +12,12 @@ import click
 
 @click.command("history")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--since", metavar="DATE", help="UTC, like 2026-01-31.")
+@click.option(
+    "--since",
+    type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")),
+    metavar="DATE",
+    help="UTC, like 2026-01-31 or 2026-01-31T20:00.",
+)
 @click.option("--slide", metavar="ID", help="A slide id or its beginning.")
 @click.option("--failed", is_flag=True, help="Only what failed.")
 @click.option("--rebuild", is_flag=True, help="Build the ledger again from the result files.")
@@ -20,7 +26,7 @@ import click
 def history(
     *,
     out: Path,
-    since: str | None,
+    since: datetime | None,
     slide: str | None,
     failed: bool,
     rebuild: bool,
@@ -47,7 +53,7 @@ def history(
     found = [
         (row, changed)
         for row, changed in changed_rows(read_ledger(out / LEDGER_NAME))
-        if (since is None or (row.finished or "") >= since)
+        if (since is None or (row.finished or "") >= since.isoformat())
         and (slide is None or row.slide_id.startswith(slide))
         and (not failed or row.status == "failed")
     ]

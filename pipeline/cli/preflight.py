@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.cli.paths import OutputPath
 from pipeline.config import load_config
 from pipeline.io.files import write_text_atomic
 from pipeline.io.results import text_cell
@@ -24,7 +25,7 @@ _TEXT_COLUMNS = frozenset({"name", "reason", "vendor", "mpp_source"})
 
 @click.command("preflight")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder of the run; only read.")
+@click.option("--out", type=OutputPath(), help="Output folder of the run; only read.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML settings.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--workers", type=int, help="Worker processes of the run; default: one a core.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.paths import OutputPath
 from pipeline.cli.watching import run_or_watch, watch_options
 from pipeline.config import load_config
 from pipeline.run.forks.early import start_early
@@ -12,11 +13,15 @@ from pipeline.run.forks.early import start_early
 
 @click.command("run")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option("--out", required=True, type=OutputPath(), help="Output folder.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML settings.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--model", help="A name of `ki67 models` or a folder.")
-@click.option("--workers", type=int, help="Worker processes; default: one a core.")
+@click.option(
+    "--workers",
+    type=int,
+    help="Worker processes; default: a core and 2 GiB each.",
+)
 @click.option("--threads", type=int, help="Threads of the network in each worker.")
 @click.option("--cluster", metavar="KIND", help="local, address, slurm, kubernetes, factory.")
 @click.option("--scheduler", help="Address or scheduler file of a dask cluster.")

@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from pipeline.cli.paths import OutputPath
+
 
 @click.command("train")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the training.")
+@click.option("--out", type=OutputPath(), help="Folder of the training.")
 @click.option("--data", help="Folder of the data sets; default: KI67_DATA.")
 @click.option("--resume", is_flag=True, help="Go on from the state saved in --out.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Change a setting.")

@@ -99,8 +99,10 @@ class ClusterSettings(Section):
     window_per_worker: int = Field(
         8, gt=0, description="most regions sent ahead; two where they take seconds"
     )
-    allowed_failures: int = Field(3, ge=0)
-    retries: int = Field(2, ge=0, description="of a region after a transient fault")
+    allowed_failures: int = Field(
+        3, ge=0, description="workers killed from outside that a task may lose and be tried again"
+    )
+    retries: int = Field(2, ge=0, description="of a task after a crash or a transient fault")
     worker_wait_s: float = Field(300.0, gt=0, description="for the first worker, or another one")
     task_timeout_s: float = Field(1800.0, gt=0, description="a task that takes longer hangs")
     grace_s: float = Field(30.0, ge=0, description="for tasks under way when the run is stopped")

@@ -75,6 +75,7 @@ def join_counted_slides(path: Path, slides: SlideRows) -> CountedFields:
     table = read_table(path)
     places = [table.needed(COUNT_NAMES[key]) for key in ("manual_positive", "manual_negative")]
     fields, left_out, used = [], [], []
+    first_line: dict[str, int] = {}
     for line, cells, name, group in _named(table):
         rows = matching_rows(slides.rows, name)
         positive, negative = (_count(table, line, cells, place) for place in places)
@@ -82,6 +83,12 @@ def join_counted_slides(path: Path, slides: SlideRows) -> CountedFields:
             reason = _unusable(rows)
             left_out.append(f"{name} ({table.name} line {line}): {reason}")
             continue
+        before = first_line.setdefault(rows[0].slide_id, line)
+        if before != line:
+            raise AnnotationError(
+                f"{table.name}: lines {before} and {line} mean the same slide "
+                f"({rows[0].slide_id}); keep one"
+            )
         found = [_run_count(slides, rows[0], key) for key in ("positive", "negative")]
         fields.append(CountedField(name, group, positive, negative, found[0], found[1]))
         used.append(rows[0])

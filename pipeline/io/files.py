@@ -62,7 +62,11 @@ def make_folder(folder: Path) -> Path:
         When it cannot be made.
     """
     with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # where nothing can be made, as in /proc
+            remedy = "no folder can be made there; choose another --out"
+            raise OutputError(f"{short_name(folder)}: {remedy}") from error
     return folder
 
 

@@ -120,7 +120,8 @@ def slide_content(path: Path, *, full: bool = False) -> SlideContent:
         return content_from([_LocalFile(member) for member in members(path)], full=full)
     except OSError as error:
         name = Path(error.filename).name if error.filename else path.name
-        raise unreadable(path, f"{name} cannot be read: {error.strerror or error}") from error
+        which = "" if name == path.name else f"{name} "
+        raise unreadable(path, f"{which}cannot be read: {error.strerror or error}") from error
 
 
 def content_from(files: Iterable[MemberFile], *, full: bool) -> SlideContent:

@@ -203,7 +203,11 @@ class Driver:
         job, tries = slide.job, read_tries(slide.job, str(task))
         ending = ending_of(tries[-1] if tries else None)
         allowed = self._settings.retries
-        if task.attempt < (min(1, allowed) if ending is Ending.HUNG else allowed):
+        if ending is Ending.HUNG:
+            allowed = min(1, allowed)
+        elif ending is Ending.KILLED:  # from outside: where workers are preempted, often
+            allowed = self._settings.allowed_failures
+        if task.attempt < allowed:
             message = f"{job.name}: a worker {ending.value} in {task}; it is tried alone"
             self._emit(Event("notice", job.slide_id, message=message))
             slide.held += 1

@@ -73,7 +73,7 @@ def verdict_on(job: SlideJob, task: str, tries: Sequence[Try]) -> Verdict:
         used, limit = (value / 2**30 for value in (last.memory_bytes, last.memory_limit_bytes))
         reason = (
             f"{job.name}: {task} ran out of memory, {times} ({used:.2f} of {limit:.2f} GiB); "
-            "use fewer --workers or a smaller prediction.region_tiles"
+            "use fewer --workers or a smaller prediction.tile_core_px"
         )
         return Verdict(ending, reason, True)
     reason = f"{job.name}: {task} crashed its worker, {times} ({_words(last)}{_place(last)})"

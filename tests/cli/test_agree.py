@@ -89,6 +89,9 @@ def test_two_slides_give_reasons_instead_of_coefficients(results: Path) -> None:
         (("--scheme", "mine"), "--scheme mine: known are st_gallen_2013"),
         (("--column", "nothing"), "slides.csv: no column nothing"),
         (("--reader", "C"), "no reader 'C'"),
+        (("--status", "fine"), "'fine' is not one of 'ok', 'ok_with_flags'"),
+        (("--status", "failed"), "manual.csv: none of its slides can be compared with slides.csv"),
+        (("--out", ""), "'--out': is empty; name a folder"),
     ],
 )
 def test_a_wrong_option_is_one_line_with_exit_code_2(

@@ -159,6 +159,23 @@ def test_slides_that_the_run_lacks_are_named(tmp_path: Path) -> None:
     assert counted.threshold == THRESHOLD
 
 
+def test_a_slide_that_is_named_in_two_ways_is_not_counted_twice(tmp_path: Path) -> None:
+    path = tmp_path / "manual.csv"
+    path.write_text("slide,manual_positive,manual_negative\ns1,5,90\ns2,5,90\ns1.svs,4,80\n")
+    with pytest.raises(AnnotationError, match=r"lines 2 and 4 mean the same slide \(s1-ab\)"):
+        join_counted_slides(path, read_slide_rows(run_folder(tmp_path)))
+
+
+def test_a_run_is_calibrated_at_its_own_threshold_only(tmp_path: Path) -> None:
+    call = (counts_csv(tmp_path, found=False), "--run", run_folder(tmp_path))
+    path = tmp_path / "c.json"
+    answer = calibrate(*call, "--out", path, "--threshold", "0.35")
+    assert answer.exit_code == 2
+    assert f"the run counted its cells at {THRESHOLD:g}" in answer.output
+    assert not path.exists()
+    assert calibrate(*call, "--out", path, "--threshold", str(THRESHOLD)).exit_code == 0
+
+
 def test_annotated_fields_are_counted_with_the_model(tmp_path: Path) -> None:
     answer = calibrate("--fields", tmp_path, "--out", tmp_path / "c.json")
     assert answer.exit_code == 2

@@ -98,6 +98,12 @@ def test_history_names_what_changed_between(out: Path) -> None:
     assert "broken-" in failed
     assert "first-" not in failed
     assert ki67("history", out, "--since", "2999-01-01").stdout == "0 results\n"
+    assert ki67("history", out, "--since", "2020-01-01 12:30:00", "--json").stdout.splitlines() == [
+        json.dumps(line) for line in lines
+    ]
+    for wrong in ("30.11.2026", "20261130", "2026-13-01"):
+        answer = ki67("history", out, "--since", wrong)
+        assert (answer.exit_code, wrong in answer.output) == (2, True)
     table = list(csv.DictReader(io.StringIO(ki67("history", out, "--csv").stdout)))
     assert len(table) == len(lines)
 

@@ -126,7 +126,7 @@ def test_a_slide_that_kills_its_workers_fails_and_the_next_run_tries_again(
     assert (score.reason or "").startswith("worker killed repeatedly (region ")
     # with a retry the tasks that lost their worker go alone, and one death harms nobody
     killed.clear()
-    config = configure("cluster.workers=1", "cluster.allowed_failures=0", "cluster.retries=1")
+    config = configure("cluster.workers=1", "cluster.allowed_failures=1", "cluster.retries=0")
     again = run_archive([slides], tmp_path, config, on_event=kill_once)
     assert killed
     assert [record.outcome for record in again.records] == ["scored", "scored"]

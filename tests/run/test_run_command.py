@@ -90,7 +90,19 @@ def test_json_is_one_object_a_slide_and_nothing_else(
 def test_a_failed_slide_is_exit_code_1(tmp_path: Path, slide: Path, flags: list[str]) -> None:
     result = run(slide.with_name("missing.tif"), "--out", tmp_path, *flags)
     assert result.exit_code == 1
-    assert "missing.tif: failed: missing.tif cannot be read" in result.stderr
+    assert "missing.tif: failed: cannot be read" in result.stderr
+
+
+def test_an_output_folder_without_a_name_or_where_none_can_be_is_refused(
+    tmp_path: Path, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unset = run(slide, "--out", "")
+    assert (unset.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "'--out': is empty" in refusal(unset)
+    nowhere = run(slide, "--out", "/proc/ki67/out")
+    assert nowhere.exit_code == 2
+    assert "no folder can be made there; choose another --out" in refusal(nowhere)
 
 
 def test_an_unknown_setting_names_the_nearest(tmp_path: Path, slide: Path) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 from distributed.system import MEMORY_LIMIT
 
 from pipeline.config import ClusterSettings
-from pipeline.run.clusters.local import local_workers
+from pipeline.run.clusters.local import WORKER_BYTES, local_workers
 from pipeline.run.doctor.checking import Outcome, Question
 
 LEAST_PYTHON = (3, 11)
 LEAST_FILES = 1024
-WORKER_GB = 1.6
 _GROUPS = Path("/sys/fs/cgroup")
 
 Answer = tuple[Outcome, str, str]
@@ -60,12 +59,12 @@ def cores() -> Answer:
 
 def memory() -> Answer:
     """Memory that workers may take, as dask sees it: the container's limit is in it."""
-    limit_gb = MEMORY_LIMIT / 1e9
+    limit_gib, worker_gib = MEMORY_LIMIT / 2**30, WORKER_BYTES / 2**30
     workers = local_workers(ClusterSettings())
-    found = f"{limit_gb:.1f} GB, {workers} workers of about {WORKER_GB} GB by default"
-    if limit_gb < WORKER_GB:
-        return "fail", found, f"a worker needs {WORKER_GB} GB; give the machine or container more"
-    if limit_gb < 2 * WORKER_GB:
+    found = f"{limit_gib:.1f} GiB, {workers} workers of about {worker_gib:g} GiB by default"
+    if limit_gib < worker_gib:
+        return "fail", found, f"a worker may need {worker_gib:g} GiB; give the machine more"
+    if limit_gib < 2 * worker_gib:
         return "warn", found, "room for one worker only; use --workers 1"
     return "ok", found, ""
 
