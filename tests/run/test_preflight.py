@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
 from pipeline.io.results import read_score
 from pipeline.run.archive import run_archive
 from pipeline.run.basis import read_model
@@ -200,6 +201,28 @@ def test_the_command_prints_a_line_a_slide_and_the_same_as_csv(
     assert (
         CliRunner().invoke(cli, ["preflight", str(tmp_path / "nothing" / "*.svs")]).exit_code == 2
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("prediction.device=cuda",), "hides them all"),
+        (("cluster.kind=factory", "cluster.factory=os:nope"), "no attribute 'nope'"),
+    ],
+)
+def test_a_run_that_would_not_start_is_no_promise(
+    mixed: Path,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: tuple[str, ...],
+    reason: str,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    config = configure(*settings)
+    with pytest.raises(ConfigError, match=reason):
+        survey([mixed / "good.tif"], config, trial=False)
+    # where nothing is left to do no worker is started, and none is asked for
+    assert survey([mixed / "empty.svs"], config, trial=False).slides[0].verdict == "will fail"
 
 
 def test_a_child_that_crashes_or_hangs_costs_one_answer() -> None:

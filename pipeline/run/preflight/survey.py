@@ -12,6 +12,8 @@ from pipeline.io.sources import SlideInput, discover
 from pipeline.model.card import load_card
 from pipeline.model.signed import check_signed
 from pipeline.model.zoo import resolve_model
+from pipeline.run.clusters.devices import find_devices
+from pipeline.run.clusters.factory import load_factory
 from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.jobs import jobs_of
@@ -100,6 +102,8 @@ def survey(
     common = _job_of_all(config, out, retry_failed=retry_failed)
     jobs = jobs_of(slides, common)
     looked = list(_look_at_all(jobs, slides, read_all, seen))
+    if any(slide.verdict in ("predict", "go on", "score again") for slide in looked):
+        _check_workers(config)
     costs, notices = _costs(jobs, looked, common, trial=trial)
     place = out or Path()
     free = free_bytes(place)
@@ -135,6 +139,20 @@ def _job_of_all(config: RunConfig, out: Path | None, *, retry_failed: bool) -> S
         run_id="preflight",
         retry_failed=retry_failed,
     )
+
+
+def _check_workers(config: RunConfig) -> None:
+    """Refuse what a run would refuse as it starts workers of its own.
+
+    Raises
+    ------
+    ConfigError
+        There is no such device on this machine, or no such function.
+    """
+    if config.cluster.chosen == "local" and config.prediction.device == "cuda":
+        find_devices()
+    if config.cluster.chosen == "factory":
+        load_factory(config.cluster.factory)
 
 
 def _look_at_all(
