@@ -58,7 +58,7 @@ def device_error(error: Exception, device: str, what: str) -> DeviceError | Memo
     # "DefaultCPUAllocator": a tile on its way to a device needs memory here as well
     if "DefaultCPUAllocator" in text or (device == "cpu" and _HOST_FULL.search(text)):
         return MemoryError(f"no memory for {what}")
-    if device == "cpu" or (type(error).__name__ not in _OF_A_DEVICE and not _NAMES_IT.search(text)):
+    if type(error).__name__ not in _OF_A_DEVICE and not _NAMES_IT.search(text):
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     name = device if visible is None else f"{device} (CUDA_VISIBLE_DEVICES={visible})"

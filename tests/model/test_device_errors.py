@@ -87,7 +87,6 @@ class Session:
         ("cuda", OTHER[-1], ModelError),
         ("cpu", FULL[-1], MemoryError),
         ("cpu", OTHER[-1], ModelError),
-        ("cpu", LOST[-1], ModelError),
     ],
 )
 def test_onnx_runtime_speaks_of_its_device_on_one_only(
