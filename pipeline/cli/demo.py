@@ -43,7 +43,9 @@ FIGURES_NAME = "demo.json"
     help="Side of the synthetic slide in pixels of 0.25 um.",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Which slide.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; default: one a core.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes; default: a core and 2 GiB each."
+)
 @click.option("--model", default="default", show_default=True, help="A name or a folder.")
 @click.pass_context
 def demo(

@@ -7,7 +7,7 @@ import click
 
 
 class OutputPath(click.Path):
-    """A folder or file to write; an empty one, as of a variable that is not set, is refused.
+    """A folder or file of results; an empty one, as of a variable that is not set, is refused.
 
     The empty path means the folder one happens to be in.
     """

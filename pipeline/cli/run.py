@@ -17,11 +17,7 @@ from pipeline.run.forks.early import start_early
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML settings.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--model", help="A name of `ki67 models` or a folder.")
-@click.option(
-    "--workers",
-    type=int,
-    help="Worker processes; default: a core and 2 GiB each.",
-)
+@click.option("--workers", type=int, help="Worker processes; default: a core and 2 GiB each.")
 @click.option("--threads", type=int, help="Threads of the network in each worker.")
 @click.option("--cluster", metavar="KIND", help="local, address, slurm, kubernetes, factory.")
 @click.option("--scheduler", help="Address or scheduler file of a dask cluster.")

@@ -1,6 +1,5 @@
 """All slides of a run looked at before it: what will be done, what will fail, what it will cost."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pipeline.model.signed import check_signed
 from pipeline.model.zoo import resolve_model
 from pipeline.run.clusters.devices import find_devices
 from pipeline.run.clusters.factory import load_factory
+from pipeline.run.clusters.local import local_workers
 from pipeline.run.figures import stored_calibration
 from pipeline.run.job import CellRule, SlideJob
 from pipeline.run.jobs import jobs_of
@@ -198,8 +198,7 @@ def _told(job: SlideJob, answer: object) -> Outlook:
 
 def run_workers(config: RunConfig, *, most: int = 1 << 30) -> int:
     """Workers of the run, as far as the settings and this machine tell."""
-    cores = max(1, len(os.sched_getaffinity(0)) // config.cluster.threads)
-    return max(1, min(config.cluster.workers or cores, most))
+    return max(1, min(local_workers(config.cluster), most))
 
 
 def _costs(
