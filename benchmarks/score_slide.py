@@ -14,9 +14,10 @@ import numpy as np
 from pipeline.config import load_config
 from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
-from pipeline.core.qc.bins import MEASURES, BinLayout, bin_side
+from pipeline.core.qc.bins import MEASURES, BinLayout
 from pipeline.core.qc.judge import MeasuredSlide
 from pipeline.core.qc.look import OverviewQuality
+from pipeline.core.tiling import square_side
 from pipeline.model.card import load_card
 from pipeline.model.zoo import resolve_model
 from pipeline.run.basis import SlideBasis
@@ -73,6 +74,7 @@ def made_basis(count: int) -> SlideBasis:
         tissue_mm2=float(mask.sum()) * TISSUE_UM**2 / 1e6,
         mpp_um=card.mpp_um,
         core_px=CORE_PX,
+        square_px=square_side(CORE_PX, card.mpp_um),
         halo_px=card.halo_px,
         region_tiles=1,
         window=card.peak_rule().window,
@@ -82,7 +84,7 @@ def made_basis(count: int) -> SlideBasis:
         regions=(),
         started="",
     )
-    layout = BinLayout(frame, bin_side(CORE_PX, card.mpp_um))
+    layout = BinLayout(frame, plan.square_px)
     picture = np.full((over.height, over.width, 3), 230, np.uint8)
     measured = MeasuredSlide(
         values=np.full((len(MEASURES), layout.rows, layout.cols), np.nan, np.float32),

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raised only when the same slide, model and settings can give different results."""

@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.tiling import Box, Tile, TileLattice
+from pipeline.core.tiling import Box, RegionGrid, Tile, TileLattice
 
 
 def grown(mask: NDArray[np.bool_], *, radius_px: float) -> NDArray[np.bool_]:
@@ -72,9 +72,22 @@ def squares_of_tile(
 def tiles_with_squares(squares: NDArray[np.bool_], lattice: TileLattice) -> NDArray[np.bool_]:
     """``(rows, cols)`` of the lattice: True where a tile has a square that is True."""
     side = lattice.core // lattice.square
-    whole = np.zeros((lattice.rows * side, lattice.cols * side), np.bool_)
+    return _counted(squares, lattice.rows, lattice.cols, side) > 0
+
+
+def regions_with_squares(squares: NDArray[np.bool_], grid: RegionGrid) -> tuple[int, ...]:
+    """Regions with a square that is True, those with most first: a slide ends with short tasks."""
+    side = grid.side // grid.lattice.square
+    held = _counted(squares, grid.rows, grid.cols, side).ravel()
+    order = np.argsort(-held, kind="stable")
+    return tuple(order[held[order] > 0].tolist())
+
+
+def _counted(squares: NDArray[np.bool_], rows: int, cols: int, side: int) -> NDArray[np.int64]:
+    """``(rows, cols)``: how many are True of each ``side`` x ``side``."""
+    whole = np.zeros((rows * side, cols * side), np.int64)
     whole[: squares.shape[0], : squares.shape[1]] = squares
-    return np.asarray(whole.reshape(lattice.rows, side, lattice.cols, side).any(axis=(1, 3)))
+    return np.asarray(whole.reshape(rows, side, cols, side).sum(axis=(1, 3)))
 
 
 def points_in_mask(

@@ -5,7 +5,8 @@ one large rectangle shares a halo, several small ones leave glass out. The cheap
 among those that straight cuts through a whole rectangle give, again and again.
 """
 
-from functools import cache, lru_cache
+import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.core.tiling import Box
 
 Rectangles = tuple[tuple[int, int, int, int], ...]
+"""First row and column, height and width, in squares."""
 
 CALL_PX = 1 << 16
 """Pixels that a call of the network costs besides those it is given."""
@@ -41,40 +43,54 @@ def cheapest_parts(covered: NDArray[np.bool_], *, square_px: int, halo_px: int) 
 @lru_cache(maxsize=256)
 def _cut(cells: bytes, shape: tuple[int, int], square_px: int, halo_px: int) -> tuple[Box, ...]:
     covered = np.frombuffer(cells, np.bool_).reshape(shape)
-    sums = np.pad(covered.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0))).tolist()
+    if covered.all():
+        return (Box(0, 0, shape[1] * square_px, shape[0] * square_px),)
+    costs = _Costs(covered, square_px=square_px, halo_px=halo_px)
+    found = sorted(costs.cheapest(0, 0, *shape))
+    return tuple(
+        Box(x * square_px, y * square_px, (x + width) * square_px, (y + height) * square_px)
+        for y, x, height, width in found
+    )
 
-    def held(y0: int, x0: int, y1: int, x1: int) -> int:
-        return int(sums[y1][x1] - sums[y0][x1] - sums[y1][x0] + sums[y0][x0])
 
-    def trimmed(y0: int, x0: int, y1: int, x1: int) -> tuple[int, int, int, int]:
-        while not held(y0, x0, y0 + 1, x1):
-            y0 += 1
-        while not held(y1 - 1, x0, y1, x1):
-            y1 -= 1
-        while not held(y0, x0, y1, x0 + 1):
-            x0 += 1
-        while not held(y0, x1 - 1, y1, x1):
-            x1 -= 1
-        return y0, x0, y1, x1
+class _Costs:
+    """What every rectangle of a tile costs at least, in pixels."""
 
-    @cache
-    def best(y0: int, x0: int, y1: int, x1: int) -> tuple[int, Rectangles]:
-        """Pixels and rectangles of a trimmed rectangle."""
-        sides = (y1 - y0) * square_px + 2 * halo_px, (x1 - x0) * square_px + 2 * halo_px
-        found: tuple[int, Rectangles] = sides[0] * sides[1] + CALL_PX, ((y0, x0, y1, x1),)
-        if held(y0, x0, y1, x1) == (y1 - y0) * (x1 - x0):
-            return found
-        cuts = [((y0, x0, y, x1), (y, x0, y1, x1)) for y in range(y0 + 1, y1)]
-        cuts += [((y0, x0, y1, x), (y0, x, y1, x1)) for x in range(x0 + 1, x1)]
-        for one, other in cuts:
-            # a trimmed rectangle has tissue at its edges, so neither side is empty
-            (cost, rectangles), (more, others) = best(*trimmed(*one)), best(*trimmed(*other))
-            if cost + more < found[0]:
-                found = cost + more, rectangles + others
-        return found
+    def __init__(self, covered: NDArray[np.bool_], *, square_px: int, halo_px: int) -> None:
+        self._square_px, self._halo_px = square_px, halo_px
+        self._least: dict[tuple[int, int], NDArray[np.int64]] = {}
+        """By height and width in squares; an array's row and column are those of the corner."""
+        rows, cols = covered.shape
+        sums = np.pad(covered.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        for height in range(1, rows + 1):
+            below = sums[height:] - sums[:-height]
+            for width in range(1, cols + 1):
+                held = below[:, width:] - below[:, :-width]
+                least = np.where(held > 0, self._whole(height, width), 0)
+                for upper in range(1, height):
+                    lower = self._least[height - upper, width][upper:]
+                    np.minimum(least, self._least[upper, width][: len(lower)] + lower, out=least)
+                for left in range(1, width):
+                    right = self._least[height, width - left][:, left:]
+                    beside = self._least[height, left][:, : right.shape[1]] + right
+                    np.minimum(least, beside, out=least)
+                self._least[height, width] = least
 
-    if not covered.any():
-        return ()
-    rectangles = best(*trimmed(0, 0, *shape))[1]
-    boxes = [[side * square_px for side in rectangle] for rectangle in sorted(rectangles)]
-    return tuple(Box(x0, y0, x1, y1) for y0, x0, y1, x1 in boxes)
+    def cheapest(self, y: int, x: int, height: int, width: int) -> Rectangles:
+        """Rectangles that hold all tissue of one; each ends at tissue, or less were cheaper."""
+        least = self._at(y, x, height, width)
+        if least == 0:
+            return ()
+        if least == self._whole(height, width):
+            return ((y, x, height, width),)
+        cuts = [((y, x, at, width), (y + at, x, height - at, width)) for at in range(1, height)]
+        cuts += [((y, x, height, at), (y, x + at, height, width - at)) for at in range(1, width)]
+        one, other = next(cut for cut in cuts if sum(self._at(*part) for part in cut) == least)
+        return self.cheapest(*one) + self.cheapest(*other)
+
+    def _whole(self, height: int, width: int) -> int:
+        sides = (side * self._square_px + 2 * self._halo_px for side in (height, width))
+        return math.prod(sides) + CALL_PX
+
+    def _at(self, y: int, x: int, height: int, width: int) -> int:
+        return int(self._least[height, width][y, x])

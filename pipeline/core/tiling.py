@@ -2,10 +2,37 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd
+from math import log
 
-SQUARE_PX = 256
-"""Side of the squares by which a tile's tissue and damage are told, where tiles allow it."""
+SQUARE_UM = 64.0
+"""Tissue, damage and quality are told in squares of about this side: some twenty nuclei of tumour,
+small beside a fold or a stroke of a pen."""
+MOST_SQUARES = 24
+"""Squares of a tile's side: which rectangles of them are cheapest is searched among all."""
+STRIDE_PX = 32
+"""Pixels that one of a network's deepest takes in: its inputs are whole numbers of it."""
+
+
+def square_side(core_px: int, mpp_um: float) -> int:
+    """Side of a square in model-frame pixels: the divisor of a tile's core next to ``SQUARE_UM``.
+
+    A square so lies in one tile's core, and starts at a multiple of the network's stride.
+
+    Parameters
+    ----------
+    core_px
+        A multiple of ``STRIDE_PX``.
+    mpp_um
+        Of the model frame.
+    """
+    if core_px < 1 or core_px % STRIDE_PX:
+        raise ValueError(f"core_px={core_px} is not a multiple of {STRIDE_PX}")
+    sides = [
+        side
+        for side in range(STRIDE_PX, core_px + 1, STRIDE_PX)
+        if core_px % side == 0 and core_px // side <= MOST_SQUARES
+    ]
+    return min(sides, key=lambda side: (abs(log(side * mpp_um / SQUARE_UM)), side))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,9 @@ class TileLattice:
     height: int
     core: int
     halo: int
-    stride: int = 32
+    stride: int = STRIDE_PX
+    square: int = STRIDE_PX
+    """Side of the squares that every core consists of."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -73,6 +102,8 @@ class TileLattice:
         for name, value, least in (("core", self.core, 1), ("halo", self.halo, 0)):
             if value < least or value % self.stride:
                 raise ValueError(f"{name}={value} is not a multiple of stride={self.stride}")
+        if self.square < 1 or self.core % self.square:
+            raise ValueError(f"core={self.core} is not a multiple of square={self.square}")
 
     @property
     def rows(self) -> int:
@@ -85,14 +116,9 @@ class TileLattice:
         return -(-self.width // self.core)
 
     @property
-    def square(self) -> int:
-        """Side of the squares that every core consists of."""
-        return gcd(self.core, SQUARE_PX)
-
-    @property
     def squares(self) -> "TileLattice":
         """The lattice of squares."""
-        return TileLattice(self.width, self.height, self.square, 0, stride=self.stride)
+        return TileLattice(self.width, self.height, self.square, 0, self.stride, self.square)
 
     def tile(self, row: int, col: int) -> Tile:
         """Find the tile at (row, col)."""

@@ -22,7 +22,7 @@ def made_by(job: SlideJob, plan: Plan | None, members: Members) -> dict[str, Any
     return {
         **run_of(job),
         "regions": None if plan is None else len(plan.regions),
-        "pixels": None if plan is None else plan.squares * plan.grid.lattice.square**2,
+        "pixels": None if plan is None else plan.squares * plan.square_px**2,
         "members": dict(members),
     }
 

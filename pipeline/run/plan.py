@@ -67,6 +67,7 @@ class Plan:
     mpp_um: float
     """Of the model frame, what the model works at."""
     core_px: int
+    square_px: int
     halo_px: int
     region_tiles: int
     window: int
@@ -76,14 +77,16 @@ class Plan:
     squares: int
     """Squares of tiles with tissue: what is predicted, and what may be damaged."""
     regions: tuple[int, ...]
-    """Regions with such a tile; the others are never sent."""
+    """Regions with such a tile in the order they are sent, dearest first; others never are."""
     started: str
     """UTC time the slide was first opened."""
 
     @property
     def grid(self) -> RegionGrid:
         """The regions of the slide."""
-        lattice = TileLattice(self.frame.width, self.frame.height, self.core_px, self.halo_px)
+        lattice = TileLattice(
+            self.frame.width, self.frame.height, self.core_px, self.halo_px, square=self.square_px
+        )
         return RegionGrid(lattice, self.region_tiles)
 
     @property

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.core.coverage import covered_tiles, grown, tiles_with_squares
+from pipeline.core.coverage import covered_tiles, grown, regions_with_squares, tiles_with_squares
 from pipeline.core.points import CellPoints
 from pipeline.core.qc.overview import look_over
-from pipeline.core.tiling import RegionGrid, TileLattice
+from pipeline.core.tiling import RegionGrid, TileLattice, square_side
 from pipeline.core.tissue import TissueMask, detect_tissue
 from pipeline.errors import SlideError, UnreachableSlideError, UnreadableSlideError
 from pipeline.io.files import refuse_link
@@ -185,7 +184,9 @@ def _cut(
 ) -> tuple[Plan, Tissue]:
     config, rule = job.config, CellRule.of(job.config, card)
     frame = plane_over(reader, resolution, card.mpp_um)
-    lattice = TileLattice(frame.width, frame.height, config.prediction.tile_core_px, rule.halo_px)
+    core_px = config.prediction.tile_core_px
+    square_px = square_side(core_px, card.mpp_um)
+    lattice = TileLattice(frame.width, frame.height, core_px, rule.halo_px, square=square_px)
     found = detect_tissue(
         overview.rgb,
         um_per_px=config.tissue.mpp,
@@ -196,7 +197,7 @@ def _cut(
     mask = _with_unreadable(found, overview, margin_px)
     near = grown(mask.mask, radius_px=margin_px)
     squares = covered_tiles(near, overview.frame, lattice.squares, frame)
-    tiles = tiles_with_squares(squares, lattice)
+    grid = RegionGrid(lattice, config.prediction.region_tiles)
     plan = Plan(
         key=key,
         slide=_facts(job, content, reader, resolution),
@@ -207,13 +208,14 @@ def _cut(
         tissue_mm2=mask.area_mm2,
         mpp_um=card.mpp_um,
         core_px=lattice.core,
+        square_px=lattice.square,
         halo_px=lattice.halo,
-        region_tiles=config.prediction.region_tiles,
+        region_tiles=grid.tiles_per_side,
         window=rule.window,
         floor=rule.floor,
-        tiles=int(np.count_nonzero(tiles)),
+        tiles=int(np.count_nonzero(tiles_with_squares(squares, lattice))),
         squares=int(np.count_nonzero(squares)),
-        regions=_regions(RegionGrid(lattice, config.prediction.region_tiles), tiles),
+        regions=regions_with_squares(squares, grid),
         started=utc_now(),
     )
     return plan, Tissue(mask.mask, near, squares, overview.rgb)
@@ -232,12 +234,6 @@ def _with_unreadable(found: TissueMask, overview: Overview, margin_px: float) ->
         if found.mask[rows, cols].any():
             mask[box.y0 : box.y1, box.x0 : box.x1] = True
     return TissueMask(mask, found.um_per_px)
-
-
-def _regions(grid: RegionGrid, tiles: NDArray[np.bool_]) -> tuple[int, ...]:
-    return tuple(
-        region.index for region in grid if any(tiles[tile.row, tile.col] for tile in region.tiles)
-    )
 
 
 def _facts(job: SlideJob, content: str, reader: SlideReader, resolution: Resolution) -> SlideFacts:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.qc.bins import MEASURES, BinLayout, bin_side
+from pipeline.core.qc.bins import MEASURES, BinLayout
 from pipeline.core.qc.judge import MeasuredSlide
 from pipeline.run.plan import Plan, Tissue, read_look
 from pipeline.run.region_file import StoredRegion
@@ -16,7 +16,7 @@ def measured_slide(
 ) -> MeasuredSlide:
     """Join the measures of all regions; the regions' size and order change nothing."""
     grid = plan.grid
-    layout = BinLayout(plan.frame, bin_side(grid.lattice.square, plan.mpp_um))
+    layout = BinLayout(plan.frame, plan.square_px)
     side = grid.side // layout.bin_px
     values = np.full((len(MEASURES), grid.rows * side, grid.cols * side), np.nan, np.float32)
     for region in regions:

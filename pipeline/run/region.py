@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.ccls import Peaks
 from pipeline.core.coverage import tiles_with_squares
-from pipeline.core.qc.bins import MEASURES, bin_side
+from pipeline.core.qc.bins import MEASURES
 from pipeline.core.qc.look import Glass
 from pipeline.core.qc.measures import measure_tile
 from pipeline.core.seams import border_strips, settle_region
@@ -173,7 +173,7 @@ def _measure(
 
     Of the cores alone: a bin has the same measures whatever the region.
     """
-    bin_px, halo = bin_side(plan.grid.lattice.square, plan.mpp_um), plan.halo_px
+    bin_px, halo = plan.square_px, plan.halo_px
     side = plan.grid.side // bin_px
     found = np.full((len(MEASURES), side, side), np.nan, np.float32)
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pipeline.core.qc.bins import MEASURES, bin_side
+from pipeline.core.qc.bins import MEASURES
 from pipeline.errors import OutputError
 from pipeline.io.files import output_errors
 from pipeline.run.plan import Plan
@@ -37,9 +37,9 @@ def slide_bytes(plan: Plan, *, downsample: int) -> int:
     heatmap = plan.tiles * 2 * (side_px // downsample) ** 2 * 4 // 3
     region_px = side_px * plan.region_tiles
     strips = len(plan.regions) * 4 * region_px * 2 * (plan.window - 1) * _STRIP_BYTES
-    bins = (side_px // bin_side(plan.grid.lattice.square, plan.mpp_um)) ** 2
+    bins = (side_px // plan.square_px) ** 2
     measures = len(plan.regions) * plan.region_tiles**2 * bins * len(MEASURES) * 4
-    covered_mm2 = plan.squares * (plan.grid.lattice.square * plan.mpp_um / 1000) ** 2
+    covered_mm2 = plan.squares * (plan.square_px * plan.mpp_um / 1000) ** 2
     # measures are kept twice: by region, then by slide
     return round(
         SLIDE_BYTES + heatmap + strips + 2 * measures + covered_mm2 * CELLS_PER_MM2 * CELL_BYTES

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.ccls import Peaks
 from pipeline.core.localizing import PeakRule, PostKind
-from pipeline.core.tiling import TileLattice
+from pipeline.core.tiling import STRIDE_PX, TileLattice
 from pipeline.model.card import ModelCard
 from pipeline.model.predictor import get_predictor, predictor_spec
 from pipeline.model.zoo import resolve_model
@@ -16,7 +16,6 @@ from pipeline.train.fields import WHITE, Field
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """uint8 ``(N, H, W, 3)`` at the model's resolution -> float32 ``(N, channels, H, W)``."""
 TILE_CORE_PX = 512
-STRIDE_PX = 32
 
 
 def field_heatmap(
@@ -36,7 +35,7 @@ def field_heatmap(
     height, width = image.shape[:2]
     # a small field is one tile no larger than it must be
     needed = -(-max(height, width) // STRIDE_PX) * STRIDE_PX
-    lattice = TileLattice(width, height, min(core_px, needed), halo_px, STRIDE_PX)
+    lattice = TileLattice(width, height, min(core_px, needed), halo_px)
     side = lattice.core
     bottom, right = lattice.rows * side - height, lattice.cols * side - width
     around = [(halo_px, halo_px + bottom), (halo_px, halo_px + right), (0, 0)]

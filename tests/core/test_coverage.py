@@ -12,9 +12,11 @@ from pipeline.core.coverage import (
     pieces_of_points,
     pixels_in_boxes,
     points_in_mask,
+    regions_with_squares,
+    tiles_with_squares,
 )
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.tiling import TileLattice
+from pipeline.core.tiling import RegionGrid, TileLattice
 
 SIDES = st.integers(500, 3000)
 
@@ -54,6 +56,29 @@ def test_an_empty_mask_covers_no_tile_and_a_full_one_all() -> None:
     mask = np.zeros((over.height, over.width), bool)
     assert not covered_tiles(mask, over, lattice, frame).any()
     assert covered_tiles(~mask, over, lattice, frame).all()
+
+
+@given(
+    st.integers(1, 700), st.integers(1, 700), st.sampled_from([1, 2, 3]), st.integers(0, 2**32 - 1)
+)
+def test_regions_with_tissue_are_sent_by_how_much_they_hold(
+    width: int, height: int, tiles_per_side: int, seed: int
+) -> None:
+    grid = RegionGrid(TileLattice(width, height, core=128, halo=32, square=64), tiles_per_side)
+    lattice = grid.lattice
+    squares = np.random.default_rng(seed).random((lattice.squares.rows, lattice.squares.cols)) < 0.2
+    tiles = tiles_with_squares(squares, lattice)
+    held = {
+        region.index: sum(
+            int(squares[2 * tile.row : 2 * tile.row + 2, 2 * tile.col : 2 * tile.col + 2].sum())
+            for tile in region.tiles
+        )
+        for region in grid
+    }
+    sent = regions_with_squares(squares, grid)
+    assert sorted(sent) == [index for index in held if held[index]]
+    assert [held[index] for index in sent] == sorted((held[i] for i in sent), reverse=True)
+    assert tiles.any() == bool(sent)
 
 
 @given(SIDES, SIDES, st.sampled_from([0.2, 0.25, 0.4]), st.integers(0, 2**32 - 1))

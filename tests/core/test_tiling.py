@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.tiling import Box, RegionGrid, TileLattice
+from pipeline.core.tiling import (
+    MOST_SQUARES,
+    SQUARE_UM,
+    STRIDE_PX,
+    Box,
+    RegionGrid,
+    TileLattice,
+    square_side,
+)
 
 LATTICES = st.builds(
     TileLattice,
@@ -79,6 +87,25 @@ def test_a_plane_of_one_pixel_has_one_tile() -> None:
     assert (lattice.rows, lattice.cols) == (1, 1)
     assert lattice.tile(0, 0).core == Box(0, 0, 1, 1)
     assert lattice.tile(0, 0).source == Box(-32, -32, 64, 64)
+
+
+@given(core=st.integers(1, 100).map(lambda n: 32 * n), mpp=st.floats(0.05, 4.0))
+def test_a_square_divides_the_core_of_a_tile(core: int, mpp: float) -> None:
+    side = square_side(core, mpp)
+    assert core % side == 0
+    assert side % STRIDE_PX == 0
+    assert core // side <= MOST_SQUARES
+
+
+def test_default_tiles_have_squares_of_64_um() -> None:
+    assert {square_side(1536, mpp) * mpp for mpp in (0.25, 0.5, 1.0)} == {SQUARE_UM}
+
+
+def test_a_core_of_no_squares_is_refused() -> None:
+    with pytest.raises(ValueError, match="core_px=100"):
+        square_side(100, 0.5)
+    with pytest.raises(ValueError, match="core=96 is not a multiple of square=64"):
+        TileLattice(10, 10, 96, 0, square=64)
 
 
 @pytest.mark.parametrize(

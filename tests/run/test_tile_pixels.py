@@ -13,7 +13,7 @@ from pipeline.io.slides import open_slide
 from pipeline.run.tile_pixels import RegionPixels, place, read_parts
 from tests.run.small_slides import spoil_tile, stained_tissue, write_slide
 
-LATTICE = TileLattice(width=2048, height=1536, core=1024, halo=64)
+LATTICE = TileLattice(width=2048, height=1536, core=1024, halo=64, square=256)
 TILES = [LATTICE.tile(0, 0), LATTICE.tile(0, 1)]
 SPOILED = (2, 5)
 """Row and column of a JPEG tile, which is a square of the second tile of the lattice."""

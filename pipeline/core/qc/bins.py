@@ -1,6 +1,5 @@
-"""Bins of about 64 micrometres: squares of model-frame pixels on one slide-wide lattice."""
+"""Bins, in which quality is measured: squares of model-frame pixels on one slide-wide lattice."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,26 +25,7 @@ MEASURES = (
 )
 """Names of the measures in the order of their axis; ``core.qc.measures`` says what they are."""
 
-BIN_UM = 64.0
-"""Some twenty nuclei of tumour: enough to measure, small beside a fold or a stroke of a pen."""
-LEAST_BIN_PX = 16
 _ROWS_AT_ONCE = 256
-
-
-def bin_side(core_px: int, mpp_um: float) -> int:
-    """Side of a bin in model-frame pixels: the divisor of a tile's core nearest to ``BIN_UM``.
-
-    A bin so lies in one tile's core, and no measure depends on how tiles are grouped.
-
-    Parameters
-    ----------
-    core_px
-        A multiple of ``LEAST_BIN_PX``.
-    """
-    if core_px < 1 or core_px % LEAST_BIN_PX:
-        raise ValueError(f"core_px={core_px} is not a multiple of {LEAST_BIN_PX}")
-    sides = [side for side in range(LEAST_BIN_PX, core_px + 1, 16) if core_px % side == 0]
-    return min(sides, key=lambda side: (abs(math.log(side * mpp_um / BIN_UM)), side))
 
 
 @dataclass(frozen=True, slots=True)

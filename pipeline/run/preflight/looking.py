@@ -4,11 +4,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.core.coverage import tiles_with_squares
-from pipeline.core.tiling import RegionGrid, Tile, TileLattice
+from pipeline.core.coverage import regions_with_squares, tiles_with_squares
+from pipeline.core.tiling import Tile
 from pipeline.errors import ConfigError, ModelError, OutputError, PipelineError, SlideError
 from pipeline.io.open_slides import opened
 from pipeline.io.plane import SlidePlane
@@ -137,9 +134,8 @@ def _standing(seen: Outlook, job: SlideJob, stands: Standing) -> Outlook:
     if basis is not None:
         check_unreadable(job, basis)
         load_roi(job, basis.plan)
-    lattice = TileLattice(plan.frame.width, plan.frame.height, plan.core_px, plan.halo_px)
-    grid = RegionGrid(lattice, job.config.prediction.region_tiles)
-    plan = replace(plan, regions=_regions_with(grid, tiles_with_squares(squares, lattice)))
+    plan = replace(plan, region_tiles=job.config.prediction.region_tiles)
+    plan = replace(plan, regions=regions_with_squares(squares, plan.grid))
     return _nothing_left(_with_plan(seen, plan))
 
 
@@ -171,12 +167,6 @@ def _left(work: Path, plan: Plan) -> list[int]:
         return list(plan.regions)
     paths = {index: region_path(work, index) for index in plan.regions}
     return [i for i, path in paths.items() if not path.exists() or not holds(path, plan.match)]
-
-
-def _regions_with(grid: RegionGrid, tiles: NDArray[np.bool_]) -> tuple[int, ...]:
-    return tuple(
-        region.index for region in grid if any(tiles[tile.row, tile.col] for tile in region.tiles)
-    )
 
 
 def _tiles_of(plan: Plan, tissue: Tissue, index: int) -> list[Tile]:

@@ -6,24 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.frame import PlaneFrame
-from pipeline.core.qc.bins import BIN_UM, MEASURES, BinLayout, bin_side
+from pipeline.core.qc.bins import MEASURES, BinLayout
 from pipeline.core.qc.measures import measure_tile, reduced, reduction
-
-
-@given(core=st.integers(1, 64).map(lambda n: 32 * n), mpp=st.floats(0.1, 2.0))
-def test_a_bin_divides_the_core_of_a_tile(core: int, mpp: float) -> None:
-    side = bin_side(core, mpp)
-    assert core % side == 0
-    assert side % 16 == 0
-
-
-def test_the_default_tile_has_bins_of_64_um() -> None:
-    assert bin_side(1024, 0.5) * 0.5 == BIN_UM
-
-
-def test_a_core_that_no_bin_divides_is_refused() -> None:
-    with pytest.raises(ValueError, match="core_px=100"):
-        bin_side(100, 0.5)
 
 
 @given(width=st.integers(1, 700), height=st.integers(1, 700), side=st.sampled_from([16, 48, 128]))
