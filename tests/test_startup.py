@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMPORT_SECONDS = 0.1
 HELP_SECONDS = 1.0
 ONLY_WORKERS = {"torch", "zarr", "scipy", "pyarrow", "openslide", "tiffslide"}
+ONLY_COMPILING = {"torch._dynamo", "torch._inductor", "sympy"}
 HEAVY = {"torch", "numpy", "dask", "zarr", "pydantic", "openslide", "tiffslide"}
 
 
@@ -57,6 +58,17 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 def test_a_driver_imports_nothing_that_only_workers_need() -> None:
     listing = "import json, sys, pipeline.cli.run; print(json.dumps(list(sys.modules)))"
     assert ONLY_WORKERS.isdisjoint(json.loads(python("-c", listing).stdout))
+
+
+def test_a_worker_loads_the_model_that_ships_without_torch_s_compiler() -> None:
+    listing = (
+        "import json, sys; from pipeline.config import load_config; "
+        "from pipeline.model.torch_engine import load_torch_engine; "
+        "from pipeline.model.zoo import resolve_model; "
+        "folder = resolve_model(load_config().prediction.model); "
+        "load_torch_engine(folder, device='cpu', threads=1); print(json.dumps(list(sys.modules)))"
+    )
+    assert ONLY_COMPILING.isdisjoint(json.loads(python("-c", listing).stdout))
 
 
 @pytest.mark.parametrize("code", [0, 1, 75])

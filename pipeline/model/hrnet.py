@@ -177,8 +177,14 @@ def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw every weight for ReLU networks (Kaiming), norms at identity, biases at zero."""
+    """Draw every weight for ReLU networks (Kaiming), norms at identity, biases at zero.
+
+    Weights without memory (the meta device) stay as they are: they are given later, and to draw
+    them torch would import its compiler, a second and 100 MB of each worker.
+    """
     for module in network.modules():
+        if any(weight.is_meta for weight in module.parameters(recurse=False)):
+            continue
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
         elif isinstance(module, nn.ConvTranspose2d):
