@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from pipeline.model.folded_layers import in_folded_form
 from pipeline.model.registry import HeatmapNetwork
 
 
@@ -29,6 +30,9 @@ def fold_network(network: HeatmapNetwork) -> HeatmapNetwork:
         # a bare nn.Conv2d-like layer whose fold() returns a layer belongs to its parent
         if isinstance(module, Foldable) and not isinstance(module, nn.Conv2d):
             module.fold()
+    for module in list(folded.modules()):
+        for name, layer in list(module.named_children()):
+            setattr(module, name, in_folded_form(layer))
     folded.requires_grad_(False)
     nn.utils.convert_conv2d_weight_memory_format(folded, torch.channels_last)
     return folded

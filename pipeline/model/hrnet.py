@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.model.layers import ConvNorm
-from pipeline.model.mga import MGA
+from pipeline.model.mga import MGA, GatherBands
 
 StemKind = Literal["replace", "insert", "none"]
 
@@ -57,8 +57,10 @@ class Stem(nn.Module):
         return cast("Tensor", self.second(x))
 
     def fold(self) -> None:
-        """Absorb the norm where a single convolution precedes it, in place (evaluation only)."""
+        """Absorb the norm in what precedes it, in place (evaluation only)."""
         last = self.first[-1]
+        if isinstance(last, MGA):
+            self.first[-1], self.norm = GatherBands(last, self.norm), nn.Identity()
         if isinstance(last, nn.Conv2d) and isinstance(self.norm, nn.BatchNorm2d):
             self.first[-1] = fuse_conv_bn_eval(last, self.norm)
             self.norm = nn.Identity()

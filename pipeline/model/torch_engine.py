@@ -15,6 +15,7 @@ from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.device_errors import device_errors, tile_words
 from pipeline.model.engine import DType, Engine, Heatmap, Pixels
 from pipeline.model.fold import fold_network
+from pipeline.model.folded_layers import PhasedEnlarge
 from pipeline.model.registry import HeatmapNetwork
 
 AHEAD = 1
@@ -158,7 +159,7 @@ def _folded(network: HeatmapNetwork, dtype: DType) -> HeatmapNetwork:
     In 8 bits of mantissa neighbouring pixels of a peak would often be equal.
     """
     folded = fold_network(network)
-    if dtype != "float32":
+    if dtype != "float32" and not isinstance(folded.head.finish, PhasedEnlarge):
         folded.head.finish = _InFloat32(folded.head.finish)  # type: ignore[assignment]
     return folded
 
