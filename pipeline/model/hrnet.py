@@ -83,7 +83,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the plane; map ``in_channels`` to ``4 * channels``."""
-        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+        return functional.relu(self.body(x).add_(self.shortcut(x)), inplace=True)
 
 
 class BasicBlock(nn.Module):
@@ -97,7 +97,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape ``(N, channels, H, W)``."""
-        return functional.relu(self.body(x) + x, inplace=True)
+        return functional.relu(self.body(x).add_(x), inplace=True)
 
 
 class Exchange(nn.Module):
