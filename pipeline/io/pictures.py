@@ -160,6 +160,8 @@ def _with_dots(
     y: NDArray[np.float64],
     label: NDArray[np.uint8],
 ) -> Image.Image:
+    if not len(x):  # before prediction: enlarging and shrinking would only blur it
+        return picture
     radius = 3.0 if len(x) < DOTS_MAX_CELLS // 10 else 2.0
     large = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(large)
