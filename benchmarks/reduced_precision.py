@@ -25,16 +25,19 @@ from pipeline.model.zoo import resolve_model
 NEAR_UM = 1.0
 PICTURE_UM = 0.25
 FORMS: tuple[DType, ...] = ("float32", "bfloat16")
-SIDE_PX = 512
 TIMES = 7
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    paths = sorted(parser.parse_args().folder.glob("*.png"))
+    parser.add_argument(
+        "--side", type=int, default=512, help="pixels of a tile whose time is taken"
+    )
+    asked = parser.parse_args()
+    paths = sorted(asked.folder.glob("*.png"))
     for name in ("m_hrnet_w18", "m_hrnet_w18_small"):
-        seconds = {form: tile_seconds(name, form) for form in FORMS}
+        seconds = {form: tile_seconds(name, form, asked.side) for form in FORMS}
         print(name, *(f"{form} {took:.3f} CPU s a tile" for form, took in seconds.items()))
     spec = predictor_spec(resolve_model("default"))
     models = [Predictor(replace(spec, dtype=form)) for form in FORMS]
@@ -46,10 +49,10 @@ def main() -> None:
     print(f"{len(paths)} pictures, {found} cells of both forms: matched F1 {matched / found:.4f}")
 
 
-def tile_seconds(architecture: str, form: DType) -> float:
+def tile_seconds(architecture: str, form: DType, side_px: int) -> float:
     """Median CPU seconds of one tile."""
     engine = TorchCpuEngine(build_network(network_spec(architecture)), threads=1, dtype=form)
-    tile = np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX, 3), np.uint8)
+    tile = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
     taken = []
     for _ in range(TIMES + 1):
         begun = time.process_time()
