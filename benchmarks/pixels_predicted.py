@@ -10,13 +10,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks.one_job import job_of
 from pipeline.config import load_config
 from pipeline.core.coverage import squares_of_tile, tiles_with_squares
 from pipeline.core.parts import CALL_PX, cheapest_parts
-from pipeline.io.sources import discover
-from pipeline.model.card import load_card
-from pipeline.model.zoo import resolve_model
-from pipeline.run.job import SlideJob
 from pipeline.run.plan import Plan, Tissue, read_plan, read_tissue, work_folder
 from pipeline.run.prepare import prepare_slide
 
@@ -28,18 +25,7 @@ def planned(slide: str, core_px: int, halo_px: int, out: Path) -> tuple[Plan, Ti
     config = load_config(
         None, [f"prediction.tile_core_px={core_px}", f"prediction.halo_px={halo_px}"]
     )
-    model = resolve_model(config.prediction.model)
-    (found,) = discover([slide])
-    job = SlideJob(
-        slide_id=found.slide_id,
-        path=found.location,
-        name=found.relative,
-        out=str(out),
-        config=config,
-        model_folder=str(model),
-        weights_sha256=load_card(model).weights_sha256,
-        run_id="benchmark",
-    )
+    job = job_of(slide, config, out)
     prepare_slide(job)
     work = work_folder(job.folder)
     return read_plan(work), read_tissue(work)

@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.one_job import job_of
 from pipeline.config import load_config
 from pipeline.io.open_slides import close_idle
-from pipeline.io.sources import discover
-from pipeline.model.card import load_card
 from pipeline.run.finalise import finalise_slide
-from pipeline.run.job import SlideJob
 from pipeline.run.plan import read_plan, work_folder
 from pipeline.run.prepare import prepare_slide
 from pipeline.run.region import process_region
@@ -58,17 +56,7 @@ def run_slide(web: WebServer, reader: str, home: Path, model: Path) -> None:
             f'inputs.scratch="{home / "scratch"}"',
         ],
     )
-    (slide,) = discover([web.url("in/")])
-    job = SlideJob(
-        slide_id=slide.slide_id,
-        path=slide.location,
-        name=slide.relative,
-        out=str(out),
-        config=config,
-        model_folder=str(model),
-        weights_sha256=load_card(model).weights_sha256,
-        run_id="benchmark",
-    )
+    job = job_of(web.url("in/"), config, out)
     count = Count(web, reader)
     prepare_slide(job)
     count.row("plan (and all of a staged copy)")

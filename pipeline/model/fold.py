@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from pipeline.model.folded_layers import in_folded_form
+from pipeline.model.folded_layers import in_float32, in_folded_form
 from pipeline.model.registry import HeatmapNetwork
 
 
@@ -22,7 +22,8 @@ def fold_network(network: HeatmapNetwork) -> HeatmapNetwork:
     """Return a frozen copy with the same output, faster to run; ``network`` is not touched.
 
     Folding is exact algebra on the weights, so heatmaps agree to float32 rounding. The copy is in
-    evaluation mode, channels-last, without gradients.
+    evaluation mode, channels-last, without gradients. Its last layer stays in float32 under
+    autocast: in 8 bits of mantissa neighbouring pixels of a peak would often be equal.
     """
     folded = deepcopy(network).eval()
     # innermost first: a parent may take apart what its children have already simplified
@@ -33,6 +34,7 @@ def fold_network(network: HeatmapNetwork) -> HeatmapNetwork:
     for module in list(folded.modules()):
         for name, layer in list(module.named_children()):
             setattr(module, name, in_folded_form(layer))
+    folded.head.finish = in_float32(folded.head.finish)  # type: ignore[assignment]
     folded.requires_grad_(False)
     nn.utils.convert_conv2d_weight_memory_format(folded, torch.channels_last)
     return folded

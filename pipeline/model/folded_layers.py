@@ -23,6 +23,25 @@ def in_folded_form(layer: nn.Module) -> nn.Module:
     return layer
 
 
+def in_float32(layer: nn.Module) -> nn.Module:
+    """Return a form of a layer that autocast leaves in float32."""
+    return layer if isinstance(layer, PhasedEnlarge) else InFloat32(layer)
+
+
+class InFloat32(nn.Module):
+    """A layer that autocast leaves in float32."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map what the layer maps, enlarged to float32 before."""
+        with torch.autocast(x.device.type, enabled=False):
+            made: Tensor = self.layer(x.float())
+        return made
+
+
 class Pointwise(nn.Module):
     """A 1x1 convolution by oneDNN, which torch leaves for its slower own on a single thread."""
 
@@ -44,8 +63,8 @@ class PhasedEnlarge(nn.Module):
 
     A pixel of the larger plane sees 2x2 of the smaller; which, and through which taps, its phase
     says: even or odd row, even or odd column. Where the channels of all four fill a processor's
-    registers no better than those of one, this takes a third of the time. It works in float32
-    whatever autocast says, since heights of peaks are told apart by their last digits.
+    registers no better than those of one, this takes a third of the time. It works in its weights'
+    type whatever autocast says, and casts band by band.
     """
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:

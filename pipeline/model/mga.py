@@ -1,5 +1,7 @@
 """The multiscale gradient aggregation module: four dilated difference convolutions, summed up."""
 
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -56,10 +58,7 @@ class MGA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, in, H, W)`` to ``(N, out, ceil(H / stride), ceil(W / stride))``."""
         z = cast("Tensor", self.act(self.norm(self.project(x))))
-        sums = [cast("Tensor", self.branches[0](z))]
-        for branch in list(self.branches)[1:]:
-            sums.append(sums[-1] + branch(z))
-        return torch.cat(sums, dim=1)
+        return _stacked_sums(branch(z) for branch in self.branches)
 
     def fold(self) -> None:
         """Turn every branch into an ordinary convolution and absorb the norm, in place."""
@@ -108,13 +107,21 @@ class GatherBands(nn.Module):
         seen = x[:, :, max(first, 0) : min(last, x.shape[2])]
         # the branches see zeros beyond the plane of z, not what is projected from zeros
         z = rows_of(gather.act(gather.project(seen)), min(first, 0), last - max(first, 0))
-        sums: list[Tensor] = []
-        for dilation, branch in zip(DILATIONS, gather.branches, strict=True):
-            rows = z[:, :, reach - dilation : z.shape[2] - reach + dilation]
-            weight = cast("nn.Conv2d", branch).weight
-            own = functional.conv2d(rows, weight, None, stride, (0, dilation), dilation)
-            sums.append(sums[-1] + own if sums else own)
-        return torch.cat(sums, dim=1)
+        return _stacked_sums(
+            functional.conv2d(
+                z[:, :, reach - dilation : z.shape[2] - reach + dilation],
+                cast("nn.Conv2d", branch).weight,
+                stride=stride,
+                padding=(0, dilation),
+                dilation=dilation,
+            )
+            for dilation, branch in zip(DILATIONS, gather.branches, strict=True)
+        )
+
+
+def _stacked_sums(outputs: Iterable[Tensor]) -> Tensor:
+    """Each output and all before it, side by side as channels."""
+    return torch.cat(list(accumulate(outputs)), dim=1)
 
 
 class GradientNorm(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.errors import MissingDeviceError
 from pipeline.model.card import ModelCard
@@ -15,7 +15,6 @@ from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.device_errors import device_errors, tile_words
 from pipeline.model.engine import DType, Engine, Heatmap, Pixels
 from pipeline.model.fold import fold_network
-from pipeline.model.folded_layers import PhasedEnlarge
 from pipeline.model.registry import HeatmapNetwork
 
 AHEAD = 1
@@ -64,11 +63,11 @@ def torch_device(name: str) -> torch.device:
 class TorchCpuEngine:
     """Tiles one by one; torch's threads are set for the whole process.
 
-    With a reduced ``dtype`` convolutions but the last run under autocast, see ``_folded``.
+    With a reduced ``dtype`` convolutions but the last run under autocast, see ``fold_network``.
     """
 
     def __init__(self, network: HeatmapNetwork, *, threads: int, dtype: DType = "float32") -> None:
-        self._network, self._dtype = _folded(network, dtype), dtype
+        self._network, self._dtype = fold_network(network), dtype
         torch.set_num_threads(threads)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
@@ -92,7 +91,7 @@ class TorchCudaEngine:
     Tiles of this size fill a device, and batches would have to be filled up to one size each: a
     region has few tiles of many shapes. Kernels are deterministic and TF32 is off, so that a tile's
     heatmap depends on its pixels alone. With a reduced ``dtype`` convolutions but the last run
-    under autocast, see ``_folded``.
+    under autocast, see ``fold_network``.
 
     Work on a device fails later than it is sent: what the device says of itself is looked for both
     as a tile is sent and as its heatmap lands.
@@ -101,7 +100,7 @@ class TorchCudaEngine:
     def __init__(self, network: HeatmapNetwork, device: torch.device, *, dtype: DType) -> None:
         self._device, self._dtype = device, dtype
         with device_errors(str(device), "the network"):
-            self._network = _folded(network, dtype).to(device)
+            self._network = fold_network(network).to(device)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
         """See :class:`pipeline.model.engine.Engine`."""
@@ -138,30 +137,6 @@ class TorchCudaEngine:
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         return flags
-
-
-class _InFloat32(nn.Module):
-    """A layer that autocast leaves in float32."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            made: Tensor = self.layer(x.float())
-        return made
-
-
-def _folded(network: HeatmapNetwork, dtype: DType) -> HeatmapNetwork:
-    """The inference form; under a reduced ``dtype`` its last layer stays in float32.
-
-    In 8 bits of mantissa neighbouring pixels of a peak would often be equal.
-    """
-    folded = fold_network(network)
-    if dtype != "float32" and not isinstance(folded.head.finish, PhasedEnlarge):
-        folded.head.finish = _InFloat32(folded.head.finish)  # type: ignore[assignment]
-    return folded
 
 
 def _precision(device: str, dtype: DType) -> AbstractContextManager[object]:
