@@ -10,9 +10,10 @@ import pytest
 from distributed import Client
 
 from pipeline.errors import ConfigError
+from pipeline.run import driver
 from pipeline.run.archive import run_archive
 from pipeline.run.events import Event
-from tests.processes import PATIENCE_S, await_true
+from tests.processes import PATIENCE_S, await_true, ended
 from tests.run.command_cluster import CommandCluster, command_cluster
 from tests.run.conftest import Configure
 from tests.run.small_slides import result_bytes
@@ -30,35 +31,45 @@ def at(cluster: CommandCluster, *pairs: str) -> tuple[str, ...]:
 
 @pytest.mark.slow
 def test_workers_that_join_leave_and_die_on_the_way_change_nothing(
-    tmp_path: Path, slides: Path, configure: Configure, reference: Path, cluster: CommandCluster
+    tmp_path: Path,
+    slides: Path,
+    configure: Configure,
+    reference: Path,
+    cluster: CommandCluster,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One joins at the first region; later one gets SIGTERM, one is retired, one SIGKILL."""
-    joined: list[subprocess.Popen[str]] = []
+    """One joins at the first region; later it gets SIGTERM, and of two more, one is retired."""
+    # small regions end so fast that the next look might come after the last of them
+    monkeypatch.setattr(driver, "_WORKERS_EVERY_S", 0.0)
+    joined: dict[str, subprocess.Popen[str]] = {}
     seen: list[int] = []
+
+    def join(client: Client, *names: str) -> None:
+        joined.update((name, cluster.worker("--name", name)) for name in names)
+        await_true(lambda: set(names) <= present(client))
 
     def disturb(event: Event) -> None:
         if event.kind == "workers":
             seen.append(event.done)
         if event.kind != "region_done":
             return
-        if event.done == 1:
-            with Client(str_address(cluster), set_as_default=False) as client:
-                present = len(client.nthreads())
-                joined.append(cluster.worker())
-                await_true(lambda: len(client.nthreads()) > present)
-        elif event.done == 3 and event.slide_id.startswith("first"):
-            joined[0].send_signal(signal.SIGTERM)
-            joined.append(cluster.worker("--name", "to-retire"))
-            joined.append(cluster.worker())
-        elif event.done == 2 and event.slide_id.startswith("second"):
-            os.killpg(joined[2].pid, signal.SIGKILL)
-            with Client(str_address(cluster), set_as_default=False) as client:
+        moment = (event.slide_id.split("-")[0], event.done)
+        with Client(str_address(cluster), set_as_default=False) as client:
+            if moment == ("first", 1):
+                join(client, "to-end")
+            elif moment == ("first", 3):
+                joined["to-end"].send_signal(signal.SIGTERM)
+                ended(joined["to-end"])
+                join(client, "to-retire", "to-kill")
+            elif moment == ("second", 2):
+                os.killpg(joined["to-kill"].pid, signal.SIGKILL)
                 client.retire_workers(names=["to-retire"], close_workers=True)
 
     config = configure(*at(cluster, "prediction.region_tiles=1"))
     summary = run_archive([slides], tmp_path / "out", config, on_event=disturb)
     assert summary.exit_code == 0
-    assert max(seen) >= 2, "the window did not follow the workers"
+    assert max(seen) == 3, "the window did not follow the workers"
+    assert joined["to-kill"].wait(PATIENCE_S) == -signal.SIGKILL
     assert result_bytes(tmp_path / "out") == result_bytes(reference)
 
 
@@ -112,6 +123,10 @@ def test_a_late_worker_of_another_version_is_sent_away_and_the_run_goes_on(
         client.wait_for_workers(1, timeout=PATIENCE_S)
         with pytest.raises(ConfigError, match=r"worker tcp\S+ has results_version 999 \(driver: "):
             run_archive([slides], tmp_path / "refused", configure(*at(wrong)))
+
+
+def present(client: Client) -> set[str]:
+    return {one["name"] for one in client.scheduler_info(n_workers=-1)["workers"].values()}
 
 
 def str_address(cluster: CommandCluster) -> str:
