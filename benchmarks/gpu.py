@@ -117,6 +117,7 @@ def alone(slide: Path, model: Path) -> float:
     from pipeline.core.ccls import localize
     from pipeline.core.matching import match
     from pipeline.model.checkpoint import load_checkpoint
+    from pipeline.model.fold import fold_network
     from pipeline.model.torch_engine import TorchCudaEngine
 
     network, card = load_checkpoint(model)
@@ -131,7 +132,7 @@ def alone(slide: Path, model: Path) -> float:
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     best = 0.0
     for dtype in ("float32", "float16", "bfloat16"):
-        engine = TorchCudaEngine(network, device, dtype=dtype)
+        engine = TorchCudaEngine(fold_network(network), device, dtype=dtype)
         torch.cuda.reset_peak_memory_stats()
         first = [heatmap.copy() for heatmap in engine.heatmaps(tiles[:4], margin=halo)]
         found = [

@@ -17,6 +17,7 @@ from PIL import Image
 from pipeline.core.ccls import Peaks
 from pipeline.core.matching import match
 from pipeline.model.engine import DType
+from pipeline.model.fold import fold_network
 from pipeline.model.predictor import Predictor, predictor_spec
 from pipeline.model.registry import build_network, network_spec
 from pipeline.model.torch_engine import TorchCpuEngine
@@ -51,7 +52,8 @@ def main() -> None:
 
 def tile_seconds(architecture: str, form: DType, side_px: int) -> float:
     """Median CPU seconds of one tile."""
-    engine = TorchCpuEngine(build_network(network_spec(architecture)), threads=1, dtype=form)
+    network = fold_network(build_network(network_spec(architecture)), in_place=True)
+    engine = TorchCpuEngine(network, threads=1, dtype=form)
     tile = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
     taken = []
     for _ in range(TIMES + 1):

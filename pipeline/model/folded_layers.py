@@ -1,8 +1,12 @@
 """Forms that single layers take once a network is folded: the same map, quicker on a processor."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pipeline.model.layers import ConvNorm
 
 BAND_ROWS = 32
 """Rows of the smaller plane that a processor works on at once: they stay in its cache."""
@@ -10,12 +14,16 @@ REGISTER_CHANNELS = 16
 """Channels that a processor's kernels work on at once, whether there are as many or not."""
 ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 """Whether torch was built with it."""
+FUSES = ONEDNN and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+"""Whether this torch hands oneDNN what follows a convolution as well; its own compiler does."""
 _TAPS = ((3, 1), (2, 0))
 """Rows of a 4x4 kernel that an even and an odd row of the enlarged plane see, upper one first."""
 
 
 def in_folded_form(layer: nn.Module) -> nn.Module:
     """Return the form of one layer, the layer itself where it has none."""
+    if isinstance(layer, ConvNorm) and isinstance(layer.act, nn.ReLU):
+        return Activated(layer.conv)
     if isinstance(layer, nn.Conv2d) and _is_pointwise(layer):
         return Pointwise(layer)
     if isinstance(layer, nn.ConvTranspose2d) and _has_phases(layer):
@@ -40,6 +48,51 @@ class InFloat32(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             made: Tensor = self.layer(x.float())
         return made
+
+
+class Activated(nn.Module):
+    """A convolution and the ReLU after it, on a processor in one pass over what they write."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Map ``(N, in, H, W)`` to ``(N, out, h, w)``.
+
+        Parameters
+        ----------
+        residual
+            ``(N, out, h, w)``, added before the ReLU. It is used up: the sum is written over it.
+        """
+        conv, dtype = self.conv, _fused_type(x)
+        if dtype is None:
+            made = conv(x) if residual is None else conv(x).add_(residual)
+            return functional.relu(made, inplace=True)
+        bias = None if conv.bias is None else conv.bias.to(dtype)
+        # only in this layout is all of it fused
+        kernel = (_channels_last(x.to(dtype)), conv.weight.to(dtype), bias)
+        shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        if residual is None:
+            plain = torch.ops.mkldnn._convolution_pointwise
+            return cast("Tensor", plain(*kernel, *shape, "relu", [], ""))
+        added = torch.ops.mkldnn._convolution_pointwise_.binary
+        total = _channels_last(residual.to(dtype))
+        return cast("Tensor", added(total, *kernel, *shape, "add", 1.0, "relu", [], ""))
+
+
+def _fused_type(x: Tensor) -> torch.dtype | None:
+    """In which type oneDNN convolves and activates this at once; None where it does not."""
+    if not FUSES or x.device.type != "cpu":
+        return None
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return dtype
+    return dtype if dtype == torch.float32 else None
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class Pointwise(nn.Module):

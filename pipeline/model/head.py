@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.model.folded_layers import Activated
 from pipeline.model.hrnet import upsample
 from pipeline.model.layers import ConvNorm
 
@@ -35,22 +36,23 @@ class EarlyJoin(nn.Module):
 
     def __init__(self, join: Join) -> None:
         super().__init__()
-        mix = join.mix.conv
-        self.parts = nn.ModuleList()
+        mix, parts = join.mix.conv, []
         for index, weight in enumerate(torch.split(mix.weight.detach(), list(join.widths), dim=1)):
             part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=index == 0)
             part.weight = nn.Parameter(weight.clone())
             if index == 0 and mix.bias is not None:
                 part.bias = nn.Parameter(mix.bias.detach().clone())
-            self.parts.append(part)
+            parts.append(part)
+        self.finest, self.coarse = Activated(parts[0]), nn.ModuleList(parts[1:])
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Map branches ``(N, width_b, h / 2**b, w / 2**b)`` to ``(N, joined, h, w)``."""
         size = features[0].shape[-2:]
-        total = cast("Tensor", self.parts[0](features[0]))
-        for part, x in zip(list(self.parts)[1:], features[1:], strict=True):
-            total += upsample(part(x), size)
-        return functional.relu(total, inplace=True)
+        mixed = (upsample(part(x), size) for part, x in zip(self.coarse, features[1:], strict=True))
+        total = next(mixed)
+        for further in mixed:
+            total += further
+        return cast("Tensor", self.finest(features[0], total))
 
 
 class HeatmapHead(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.model.folded_layers import Activated
 from pipeline.model.layers import ConvNorm
 from pipeline.model.mga import MGA, GatherBands
 
@@ -66,38 +67,50 @@ class Stem(nn.Module):
             self.norm = nn.Identity()
 
 
-class Bottleneck(nn.Module):
+class Residual(nn.Module):
+    """What a body of convolutions adds to its input, or to a shortcut of it."""
+
+    def __init__(self, *body: ConvNorm, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*body)
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
+        self.last: Activated | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, in, H, W)`` to ``(N, out, H, W)``; folded, it may write over its input."""
+        if self.last is not None:
+            return cast("Tensor", self.last(self.body(x), self.shortcut(x)))
+        return functional.relu(self.body(x).add_(self.shortcut(x)), inplace=True)
+
+    def fold(self) -> None:
+        """Let the last convolution add and activate, in place (the body is folded already)."""
+        if self.last is None:
+            self.last = Activated(cast("ConvNorm", self.body[-1]).conv)
+            self.body = cast("nn.Sequential", self.body[:-1])
+
+
+class Bottleneck(Residual):
     """A residual of 1x1, 3x3 and 1x1 convolutions, four times wider outside than inside."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
         out_channels = channels * EXPANSION
-        self.body = nn.Sequential(
+        super().__init__(
             ConvNorm(in_channels, channels, 1),
             ConvNorm(channels, channels, 3),
             ConvNorm(channels, out_channels, 1, relu=False),
+            shortcut=None
+            if in_channels == out_channels
+            else ConvNorm(in_channels, out_channels, 1, relu=False),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.shortcut = ConvNorm(in_channels, out_channels, 1, relu=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the plane; map ``in_channels`` to ``4 * channels``."""
-        return functional.relu(self.body(x).add_(self.shortcut(x)), inplace=True)
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Residual):
     """A residual of two 3x3 convolutions at constant width."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
+        super().__init__(
             ConvNorm(channels, channels, 3), ConvNorm(channels, channels, 3, relu=False)
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape ``(N, channels, H, W)``."""
-        return functional.relu(self.body(x).add_(x), inplace=True)
 
 
 class Exchange(nn.Module):

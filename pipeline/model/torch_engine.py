@@ -37,6 +37,7 @@ def load_torch_engine(
     """
     place = torch_device(device)
     network, card = load_checkpoint(folder)
+    network = fold_network(network, in_place=True)
     if place.type == "cuda":
         return card, TorchCudaEngine(network, place, dtype=dtype)
     return card, TorchCpuEngine(network, threads=threads, dtype=dtype)
@@ -61,13 +62,13 @@ def torch_device(name: str) -> torch.device:
 
 
 class TorchCpuEngine:
-    """Tiles one by one; torch's threads are set for the whole process.
+    """A folded network, tiles one by one; torch's threads are set for the whole process.
 
     With a reduced ``dtype`` convolutions but the last run under autocast, see ``fold_network``.
     """
 
     def __init__(self, network: HeatmapNetwork, *, threads: int, dtype: DType = "float32") -> None:
-        self._network, self._dtype = fold_network(network), dtype
+        self._network, self._dtype = network, dtype
         torch.set_num_threads(threads)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
@@ -86,7 +87,7 @@ class TorchCpuEngine:
 
 
 class TorchCudaEngine:
-    """Tiles one by one, the next one started before the last is taken.
+    """A folded network, tiles one by one, the next one started before the last is taken.
 
     Tiles of this size fill a device, and batches would have to be filled up to one size each: a
     region has few tiles of many shapes. Kernels are deterministic and TF32 is off, so that a tile's
@@ -100,7 +101,7 @@ class TorchCudaEngine:
     def __init__(self, network: HeatmapNetwork, device: torch.device, *, dtype: DType) -> None:
         self._device, self._dtype = device, dtype
         with device_errors(str(device), "the network"):
-            self._network = fold_network(network).to(device)
+            self._network = network.to(device)
 
     def heatmaps(self, tiles: Iterable[Pixels], *, margin: int) -> Iterator[Heatmap]:
         """See :class:`pipeline.model.engine.Engine`."""

@@ -8,11 +8,14 @@ from torch import nn
 
 from pipeline.model.folded_layers import (
     BAND_ROWS,
+    Activated,
     PhasedEnlarge,
     Pointwise,
     in_folded_form,
     rows_of,
 )
+from pipeline.model.hrnet import BasicBlock, Bottleneck
+from pipeline.model.layers import ConvNorm
 from pipeline.model.mga import MGA, GatherBands
 
 SIDES = st.integers(1, 2 * BAND_ROWS + 5)
@@ -75,6 +78,61 @@ def test_a_pointwise_layer_is_the_convolution(
     torch.testing.assert_close(pointwise(x), layer(x), rtol=1e-5, atol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(pointwise(x), layer(x))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3]),
+    st.sampled_from([1, 2]),
+    st.booleans(),
+    st.booleans(),
+)
+@torch.inference_mode()
+def test_an_activated_convolution_adds_then_cuts_below_zero(
+    height: int, width: int, side: int, stride: int, added: bool, planes: bool
+) -> None:
+    block = ConvNorm(18, 30, side, stride=stride).eval()
+    block.fold()
+    activated = in_folded_form(block)
+    assert isinstance(activated, Activated)
+    x = plane(width, 2, 18, height, width)
+    if planes:  # another layout than the one a folded network works in
+        x = x.contiguous()
+    made = block.conv(x)
+    residual = plane(height, *made.shape) if added else torch.zeros_like(made)
+    expected = (made + residual).clamp(min=0)
+    given_away = residual.clone() if added else None
+    torch.testing.assert_close(activated(x, given_away), expected, rtol=1e-5, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = activated(x, residual.bfloat16() if added else None)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_what_onednn_does_not_fuse_is_left_to_torch(dtype: torch.dtype) -> None:
+    conv = nn.Conv2d(4, 6, 3, padding=1, dtype=dtype)
+    x, residual = (torch.randn(1, channels, 8, 8).to(dtype) for channels in (4, 6))
+    expected = (conv(x) + residual).clamp(min=0)
+    torch.testing.assert_close(Activated(conv)(x, residual), expected)
+
+
+@pytest.mark.parametrize(
+    ("block", "channels"),
+    [(BasicBlock(12), 12), (Bottleneck(48, 12), 48), (Bottleneck(12, 12), 12)],
+)
+@torch.inference_mode()
+def test_a_folded_residual_is_the_residual(block: BasicBlock | Bottleneck, channels: int) -> None:
+    block.eval()
+    x = plane(3, 1, channels, 20, 28)
+    expected = block(x)
+    for module in reversed(list(block.modules())):
+        if isinstance(module, ConvNorm | BasicBlock | Bottleneck):
+            module.fold()
+    torch.testing.assert_close(block(x.clone()), expected, rtol=1e-5, atol=1e-5)
+    assert len(block.body) < 3
 
 
 @settings(max_examples=30, deadline=None)
