@@ -7,8 +7,10 @@ as long to write and to read.
 
 import io
 import math
+import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +26,8 @@ _PEAK = np.dtype(
     [("x_px", "f8"), ("y_px", "f8"), ("col", "i4"), ("row", "i4"), ("score", "f4"), ("label", "u1")]
 )
 _CHECK_BYTES = 4
+_NPY_START = struct.Struct("<8sH")
+"""Magic and version, then the length of the rest of the header."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +57,7 @@ def write_region(path: Path, result: RegionResult, match: str) -> None:
     )
     body = io.BytesIO()
     for member in members:
-        np.save(body, member, allow_pickle=False)
+        np.save(body, np.asarray(member, order="C"), allow_pickle=False)
     # not synced: what a power failure leaves of it is told by its checksum, and predicted again
     with atomic_path(path, sync=False) as partial, partial.open("wb") as stream:
         stream.write(_checksum(body.getbuffer()))
@@ -167,11 +171,33 @@ def _checked(path: Path) -> bytes:
 
 
 def _loaded(stream: IO[bytes]) -> NDArray[Any]:
-    return np.asarray(np.load(stream, allow_pickle=False))
+    shape, dtype = _header(stream)
+    number = math.prod(shape)
+    content = bytearray(stream.read(number * dtype.itemsize))
+    # of fewer bytes than the header says no such array can be made: a ValueError
+    return np.frombuffer(content, dtype, number).reshape(shape)
 
 
 def _pass_over(stream: IO[bytes]) -> None:
     """Leave out the next array."""
-    np.lib.format.read_magic(stream)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    shape, dtype = _header(stream)
     stream.seek(math.prod(shape) * dtype.itemsize, io.SEEK_CUR)
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    start = stream.read(_NPY_START.size)
+    if len(start) < _NPY_START.size:
+        raise EOFError
+    return _parsed(start + stream.read(_NPY_START.unpack(start)[1]))
+
+
+@lru_cache(maxsize=256)
+def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type; numpy parses each header as Python, and most regions have the same few."""
+    stream = io.BytesIO(header)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("no array as it was written")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if by_columns:
+        raise ValueError("no array as it was written")
+    return shape, dtype
