@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 _SMALLEST_PX = 32
+# named by its module: Pillow imports all its formats to look for one that it does not know yet
+_WEBP = WebPImagePlugin.WebPImageFile.format
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def linked(path: Path, address: str) -> Picture | None:
 def webp_bytes(picture: Image.Image, *, quality: int) -> bytes:
     """Encode as WebP; the same picture gives the same bytes."""
     stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=quality, method=2)
+    picture.save(stream, _WEBP, quality=quality, method=2)
     return stream.getvalue()
 
 
