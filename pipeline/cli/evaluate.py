@@ -1,10 +1,12 @@
 """``ki67 evaluate``: score a model against annotated fields."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pipeline.cli.paths import OutputPath
 from pipeline.errors import ConfigError
@@ -19,6 +21,24 @@ KINDS = (
     *("conic", "ccrcc", "psu", "paper_points"),
 )
 """Forms of fields; ``train.config.Kind`` without the synthetic ones."""
+
+
+_OF_FIELDS = {
+    "kind": "--kind",
+    "mpp": "--mpp",
+    "include": "--include",
+    "exclude": "--exclude",
+    "split": "--split",
+    "slides": "--slides",
+    "labels": "--label",
+}
+"""Options that say what the folder of ``--fields`` holds."""
+
+
+def _height(_context: click.Context, _option: click.Parameter, given: float | None) -> float | None:
+    if given is not None and not 0 < given < math.inf:
+        raise click.BadParameter(f"{given:g} is no height of a peak; give one above 0, such as 0.1")
+    return given
 
 
 @click.command("evaluate")
@@ -52,7 +72,7 @@ KINDS = (
     help="With --config: which of its fields.",
 )
 @click.option("--data", help="With --config: folder of the data sets; default: KI67_DATA.")
-@click.option("--threshold", type=float, help="Default: the model card's.")
+@click.option("--threshold", type=float, callback=_height, help="Default: the model card's.")
 @click.option(
     "--post", type=click.Choice(["ccls", "lmss", "lmds"]), help="Default: the model card's."
 )
@@ -89,6 +109,7 @@ def evaluate(
 
     if (config is None) == (fields is None):
         raise click.UsageError("give either --fields or --config")
+    _refuse_idle(config, options)
     sets: dict[str, list[Field]]
     if config is not None:
         sets = role_fields(load_train_config(config), role, data=data_folder(data))
@@ -101,6 +122,22 @@ def evaluate(
     if out is not None:
         for path in write_files(out, scored, baseline, pictures=pictures):
             click.echo(f"written: {path}")
+
+
+def _refuse_idle(config: Path | None, options: dict[str, Any]) -> None:
+    """An option that would change nothing was meant to change something."""
+    context = click.get_current_context()
+    given = {
+        name
+        for name in (*_OF_FIELDS, "post", "model")
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if config is not None and (idle := given & _OF_FIELDS.keys()):
+        names = ", ".join(sorted(_OF_FIELDS[name] for name in idle))
+        raise click.UsageError(f"{names}: go with --fields; with --config its sources decide")
+    if options["predictions"] is not None and (idle := given & {"post", "model"}):
+        names = ", ".join(f"--{name}" for name in sorted(idle))
+        raise click.UsageError(f"{names}: the cells are taken from --predictions; leave it out")
 
 
 def _finder(

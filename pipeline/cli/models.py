@@ -104,6 +104,7 @@ def _measured(told: dict[str, Any]) -> list[str]:
         shown = [figures[f"f1_{of}"]["mean"] for of in ("all", "positive", "negative")]
         f1 = " / ".join("-" if one is None else f"{one:.1f}" for one in shown)
         lines.append(
-            f"  measured    {row['group']}, {row['fields']}: F1 {f1} % (all / positive / negative)"
+            f"  measured    {row['group']}, {row['fields']}, each fold at its own threshold: "
+            f"F1 {f1} % (all / positive / negative)"
         )
     return lines

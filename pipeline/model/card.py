@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from pipeline.config import MPP_RANGE_UM
 from pipeline.core.localizing import PeakRule, PostKind
 from pipeline.errors import ModelError
 from pipeline.model.engine import EngineName
 from pipeline.model.files import CARD_NAME
-from pipeline.model.spec import NetworkSpec
+from pipeline.model.spec import TOTAL_STRIDE, NetworkSpec
 
 SHA256_OR_UNSIGNED = r"^([0-9a-f]{64})?$"
 
@@ -37,12 +38,20 @@ class ModelCard(BaseModel):
         default=None, description="of a named architecture; without it the network is an ONNX file"
     )
     channels: tuple[str, ...] = ("positive", "negative")
-    mpp_um: float = Field(gt=0.0, description="micrometres per pixel of the model frame")
+    mpp_um: float = Field(
+        ge=MPP_RANGE_UM[0],
+        le=MPP_RANGE_UM[1],
+        description="micrometres per pixel of the model frame",
+    )
     threshold: float = Field(gt=0.0, description="absolute peak height of a cell")
     floor: float = Field(gt=0.0, description="peaks below are not even kept as candidates")
     nms_radius_um: float = Field(default=3.1, gt=0.0)
     post: PostKind = Field(default="ccls", description="how cells are read from the heatmap")
-    halo_px: int = Field(ge=0, description="context read around a tile's core, model-frame px")
+    halo_px: int = Field(
+        ge=0,
+        multiple_of=TOTAL_STRIDE,
+        description="context read around a tile's core, model-frame px",
+    )
     population: str = Field(min_length=1, description="which nuclei the model marks")
     caveat: str = Field(min_length=1, description="goes into every score")
     sources: tuple[Source, ...]

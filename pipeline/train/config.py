@@ -29,6 +29,8 @@ Kind = Literal[
 """How a source's fields are stored; ``train.loaders`` reads each."""
 Meaning = Literal["positive", "negative", "cell", "other", "ignore"]
 """What a label stands for: a class of the index, an unclassed cell, no tumour cell, nothing."""
+COARSEST_FIELD_UM = 5.0
+"""Coarser pixels show no nuclei: a nucleus would be two of them."""
 Role = Literal["training", "validation", "held_out"]
 
 
@@ -39,7 +41,10 @@ class SourceConfig(Section):
     kind: Kind
     path: str | None = Field(None, description="absolute, or relative to the data folder")
     mpp_um: float | None = Field(
-        None, gt=0, description="micrometres per pixel of the stored images; qupath: the slide's"
+        None,
+        gt=0,
+        le=COARSEST_FIELD_UM,
+        description="micrometres per pixel of the stored images; qupath: the slide's",
     )
     include: tuple[str, ...] = Field(("*",), description="patterns of image names, no suffix")
     exclude: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Annotated fields of a source, whatever form it is stored in."""
 
 import zlib
+from collections import Counter
 from pathlib import Path
 
 from pipeline.errors import AnnotationError
@@ -38,10 +39,20 @@ def load_fields(source: SourceConfig, *, data: Path = Path()) -> list[Field]:
     faults.refuse(source.name)
     if not fields:
         raise AnnotationError(f"source {source.name!r}: no image in {place} fits its patterns")
+    _refuse_equal_names(source, fields)
     if source.recolour:
         seeds = range(source.seed, source.seed + source.recolour)
         fields = [_recoloured(field, seed) for field in fields for seed in seeds]
     return fields
+
+
+def _refuse_equal_names(source: SourceConfig, fields: list[Field]) -> None:
+    """Figures, candidates and pictures are kept by name."""
+    name, number = Counter(field.name for field in fields).most_common(1)[0]
+    if number > 1:
+        raise AnnotationError(
+            f"source {source.name!r}: {number} fields are named {name!r}; rename or exclude one"
+        )
 
 
 def _recoloured(field: Field, seed: int) -> Field:

@@ -130,10 +130,15 @@ def score_field(
 
 
 def evaluate_points(
-    fields: Sequence[Field], found: Sequence[FoundCells], *, radius_um: float
+    fields: Sequence[Field],
+    found: Sequence[FoundCells],
+    *,
+    radius_um: float,
+    classed: bool = True,
 ) -> dict[str, Any]:
     """Figures of several fields together within a radius in micrometres; see ``summarize``."""
-    return summarize(compare(fields, found, criterion=Criterion(radius_um)), Criterion(radius_um))
+    criterion = Criterion(radius_um)
+    return summarize(compare(fields, found, criterion=criterion, classed=classed), criterion)
 
 
 def compare(

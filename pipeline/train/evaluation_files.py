@@ -79,8 +79,13 @@ def _pictures(out: Path, part: ScoredSet, on_picture: Callable[[], None] | None)
         if field.has_pixels
     ]
     folder = out / PICTURES_FOLDER / _safe(part.name)
+    taken: set[str] = set()
     for field, cells in drawn:
-        path = folder / f"{_safe(field.name)}.jpg"
+        name = _safe(field.name)
+        while name.lower() in taken:  # some disks do not tell capitals from small letters
+            name += "-"
+        taken.add(name.lower())
+        path = folder / f"{name}.jpg"
         write_field_picture(path, field, cells, criterion=CRITERIA[0])
         if on_picture is not None:
             on_picture()
@@ -89,4 +94,4 @@ def _pictures(out: Path, part: ScoredSet, on_picture: Callable[[], None] | None)
 
 def _safe(name: str) -> str:
     """A name that is one part of a path on any system."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".") or "field"
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "field"

@@ -68,19 +68,25 @@ class Field:
 
     def _check_points(self) -> None:
         height, width = self.image.shape[:2]
-        finite = np.isfinite(self.x_px) & np.isfinite(self.y_px)
-        if not finite.all():
-            raise AnnotationError(
-                f"{self.name}: point {int(np.argmin(finite)) + 1} has a coordinate that is no "
-                "number; correct or remove it"
-            )
-        inside = (self.x_px >= 0) & (self.x_px < width) & (self.y_px >= 0) & (self.y_px < height)
-        if not inside.all():
-            worst = int(np.argmin(inside))
-            raise AnnotationError(
-                f"{self.name}: point {worst + 1} at ({self.x_px[worst]:g}, {self.y_px[worst]:g}) "
-                f"is outside the image of {width} x {height} px; check the order of x and y"
-            )
+        kinds = (
+            ("point", np.column_stack([self.x_px, self.y_px])),
+            ("point of no tumour cell,", self.other_xy_px),
+        )
+        for kind, xy_px in kinds:
+            finite = np.isfinite(xy_px).all(axis=1)
+            if not finite.all():
+                raise AnnotationError(
+                    f"{self.name}: {kind} {int(np.argmin(finite)) + 1} has a coordinate that is "
+                    "no number; correct or remove it"
+                )
+            inside = ((xy_px >= 0) & (xy_px < (width, height))).all(axis=1)
+            if not inside.all():
+                worst = int(np.argmin(inside))
+                x_px, y_px = xy_px[worst]
+                raise AnnotationError(
+                    f"{self.name}: {kind} {worst + 1} at ({x_px:g}, {y_px:g}) is outside the "
+                    f"image of {width} x {height} px; check the order of x and y"
+                )
         known = np.isin(self.label, (0, 1, UNCLASSED))
         if not known.all():
             worst = int(np.argmin(known))

@@ -1,6 +1,7 @@
 """The training loop: resumable to the bit on the CPU, validated with the pipeline's own rules."""
 
 import csv
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.config import digest
@@ -30,7 +32,7 @@ from pipeline.train.optimising import average_weights, learning_rate, make_optim
 from pipeline.train.plot import plot_history
 from pipeline.train.state import STATE_NAME, Progress, load_state, save_state
 from pipeline.train.stepping import EAGER_STEPS, Stepper
-from pipeline.train.validation import SweepResult, scored_by, validate
+from pipeline.train.validation import SweepResult, validate
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Trainer:
     stepper: Stepper
     sampler: CropSampler
     validation: Sequence[Field]
+    fields_digest: str
     progress: Progress
 
     @property
@@ -156,9 +159,11 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
     state = out / STATE_NAME
     if state.exists() and not resume:
         raise ConfigError(f"{out.name}: holds a training; add --resume or give another --out")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch sees no CUDA device; use --set device=cpu")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    spec = network_spec(config.architecture, **(config.network | {"channels": config.channels}))
+    spec = _network_spec(config)
     network = _initial_network(spec, config).to(config.device)
     # a step takes two thirds of the time in this layout, on the CPU too
     nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
@@ -167,7 +172,9 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
     optimizer = make_optimizer(network, config)
     fields = [load_fields(source, data=data) for source in config.training]
     watched = [field for source in config.validation for field in load_fields(source, data=data)]
-    _check_apart(fields, watched)
+    _check_apart(fields, watched, "validated on")
+    for source in config.held_out:
+        _check_apart(fields, load_fields(source, data=data), "held out")
     trainer = Trainer(
         config=config,
         out=out,
@@ -177,17 +184,30 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
         stepper=Stepper(config, network, optimizer),
         sampler=CropSampler(config, fields, channels=spec.channels),
         validation=[field.resampled(config.mpp_um) for field in watched],
+        fields_digest=_digest_of_fields([*fields, watched]),
         progress=Progress(),
     )
     if state.exists():
         trainer.progress = load_state(
             state,
             config_digest=_digest(config),
+            fields_digest=trainer.fields_digest,
             network=network,
             averaged=averaged,
             optimizer=optimizer,
         )
     return trainer
+
+
+def _network_spec(config: TrainConfig) -> NetworkSpec:
+    changes = config.network | {"channels": config.channels}
+    try:
+        return network_spec(config.architecture, **changes)
+    except ValidationError as error:
+        what = "; ".join(
+            f"network.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigError(what) from error
 
 
 def _initial_network(spec: NetworkSpec, config: TrainConfig) -> HeatmapNetwork:
@@ -199,11 +219,11 @@ def _initial_network(spec: NetworkSpec, config: TrainConfig) -> HeatmapNetwork:
     return network
 
 
-def _check_apart(training: Sequence[Sequence[Field]], validation: Sequence[Field]) -> None:
+def _check_apart(training: Sequence[Sequence[Field]], others: Sequence[Field], what: str) -> None:
     trained = {(field.name, field.image.tobytes()) for fields in training for field in fields}
-    for field in validation:
+    for field in others:
         if (field.name, field.image.tobytes()) in trained:
-            raise ConfigError(f"{field.name}: is both trained on and validated on; exclude it once")
+            raise ConfigError(f"{field.name}: is both trained on and {what}; exclude it once")
 
 
 def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
@@ -239,7 +259,7 @@ def _validated(trainer: Trainer) -> SweepResult:
         halo_px=config.card.halo_px,
         post=config.post,
         match_radius_um=config.match_radius_um,
-        measure=scored_by(config.channels),
+        classed=config.channels > 1,
     )
 
 
@@ -285,6 +305,7 @@ def _save(trainer: Trainer) -> None:
     save_state(
         trainer.out / STATE_NAME,
         config_digest=_digest(trainer.config),
+        fields_digest=trainer.fields_digest,
         progress=trainer.progress,
         network=trainer.network,
         averaged=trainer.averaged,
@@ -295,3 +316,15 @@ def _save(trainer: Trainer) -> None:
 def _digest(config: TrainConfig) -> str:
     # how often to look and to save changes no weight
     return digest(config.model_dump(mode="json", exclude={"save_every", "card"}))
+
+
+def _digest_of_fields(sources: Sequence[Sequence[Field]]) -> str:
+    """Of every pixel and mark: what was learnt from other ones is another training."""
+    found = hashlib.sha256()
+    for fields in sources:
+        for field in fields:
+            marks = (field.x_px, field.y_px, field.label, field.other_xy_px)
+            found.update(f"{field.name} {field.mpp_um} {field.image.shape}".encode())
+            for part in (field.image, *marks):
+                found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()

@@ -1,6 +1,7 @@
 """Candidates of a detector in a file: figures can be made again without the network."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,15 @@ def _cells(path: Path, columns: Any, field: Field) -> FoundCells:
             f"{path}: {field.name} was {columns['width']} x {columns['height']} px and is now "
             f"{width} x {height}; run the model again"
         )
+    if not math.isclose(columns["mpp_um"], field.mpp_um, rel_tol=1e-6):
+        raise AnnotationError(
+            f"{path}: {field.name} had {columns['mpp_um']:g} um per pixel and now has "
+            f"{field.mpp_um:g}; run the model again"
+        )
+    number = len(columns["x_px"])
+    lengths = {len(columns["y_px"]), len(columns["label"]), len(columns["score"]) or number}
+    if lengths != {number}:  # a detector without a network gives no scores
+        raise AnnotationError(f"{path}: {field.name} has lists of different lengths; write it anew")
     return FoundCells(
         np.array(columns["x_px"], np.float64),
         np.array(columns["y_px"], np.float64),

@@ -44,6 +44,7 @@ def save_state(
     path: Path,
     *,
     config_digest: str,
+    fields_digest: str,
     progress: Progress,
     network: torch.nn.Module,
     averaged: torch.nn.Module | None,
@@ -55,8 +56,9 @@ def save_state(
         tensors |= _prefixed("averaged", averaged.state_dict())
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= _prefixed(f"optimizer.{index}", moments)
+    told = {"config": config_digest, "fields": fields_digest, "progress": asdict(progress)}
     # one entry: several would be written in an arbitrary order, and equal states differ in bytes
-    metadata = {"state": json.dumps({"config": config_digest, "progress": asdict(progress)})}
+    metadata = {"state": json.dumps(told)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -65,6 +67,7 @@ def load_state(
     path: Path,
     *,
     config_digest: str,
+    fields_digest: str,
     network: torch.nn.Module,
     averaged: torch.nn.Module | None,
     optimizer: torch.optim.Optimizer,
@@ -74,7 +77,7 @@ def load_state(
     Raises
     ------
     ModelError
-        The file is damaged or was made with other settings.
+        The file is damaged, or was made with other settings or fields.
     """
     try:
         with safe_open(path, framework="pt") as stored:
@@ -85,6 +88,11 @@ def load_state(
     if told["config"] != config_digest:
         raise ModelError(
             f"{path.name}: was saved with other settings; give them again or another --out"
+        )
+    if told.get("fields", fields_digest) != fields_digest:  # older states do not tell
+        raise ModelError(
+            f"{path.name}: images or annotations have changed since it was saved; restore them or "
+            "give another --out"
         )
     network.load_state_dict(_part(tensors, "network"))
     if averaged is not None:

@@ -36,14 +36,15 @@ def validate(
     halo_px: int,
     post: PostConfig,
     match_radius_um: float,
-    measure: str = "f1_labelled",
+    classed: bool = True,
 ) -> SweepResult:
     """Find the cells of fields (at the model's resolution) and the threshold that fits them best.
 
     Parameters
     ----------
-    measure
-        The figure to maximise: ``f1_labelled``, or ``f1_all`` for a network without classes.
+    classed
+        Whether the network tells positive from negative. If so ``f1_labelled`` is maximised, if
+        not ``f1_all``, and there are no figures of classes.
     """
     peaks = [
         candidates(predict, field, halo_px=halo_px, rule=post.rule(field.mpp_um), floor=post.floor)
@@ -52,16 +53,16 @@ def validate(
     best: SweepResult | None = None
     for threshold in thresholds(post):
         found = [cells_from_peaks(of_field, threshold) for of_field in peaks]
-        figures = evaluate_points(fields, found, radius_um=match_radius_um)
-        score = figures[measure] or 0.0
+        figures = evaluate_points(fields, found, radius_um=match_radius_um, classed=classed)
+        score = figures[scored_by(classed=classed)] or 0.0
         if best is None or score > best.score:
             best = SweepResult(threshold, score, figures)
     return best or SweepResult(post.floor, 0.0, {})
 
 
-def scored_by(channels: int) -> str:
+def scored_by(*, classed: bool) -> str:
     """Figure that chooses steps and thresholds: with labels where the network tells them."""
-    return "f1_labelled" if channels > 1 else "f1_all"
+    return "f1_labelled" if classed else "f1_all"
 
 
 def thresholds(post: PostConfig) -> tuple[float, ...]:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.io import savemat
 
@@ -87,6 +89,66 @@ def test_an_image_of_other_than_three_channels_is_refused(
 
     with pytest.raises(AnnotationError, match=rf"a\.tif: the image has {words}.*save it as RGB"):
         load(tmp_path, "points")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_a_channel_are_refused(tmp_path: Path, suffix: str) -> None:
+    # 12 bits in 16: the upper bytes alone, which Pillow would give, are all but black
+    pixels = np.full((32, 32, 3), 4000, np.uint16)
+    if suffix == "png":
+        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    else:
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    table(tmp_path, f"a.{suffix},1,1,positive")
+
+    assert "16 bits a channel; save it as RGB of 8 bits" in refusal(tmp_path, "points")
+
+
+@pytest.mark.parametrize(("x", "words"), [("nan", "is no number"), ("40", "outside the image")])
+def test_marks_of_other_cells_are_looked_at_as_well(tmp_path: Path, x: str, words: str) -> None:
+    make_image(tmp_path / "a.png")
+    table(tmp_path, "a.png,1,1,positive", "a.png,2,2,lymphocyte", f"a.png,{x},3,lymphocyte")
+
+    message = refusal(tmp_path, "points")
+    assert message.startswith("a: point of no tumour cell, 2 ")
+    assert words in message
+
+
+def test_rows_that_name_an_image_with_and_without_its_suffix_all_count(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
+    table(tmp_path, "a.png,1,1,positive", "a,9,9,negative", "a.png,5,5,negative")
+
+    (field,) = load(tmp_path, "points")
+    assert len(field.x_px) == 3
+
+
+def test_two_fields_of_one_name_are_refused(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
+    make_image(tmp_path / "a.jpg")
+    table(tmp_path, "a.png,1,1,positive", "a.jpg,9,9,negative")
+
+    assert "2 fields are named 'a'; rename" in refusal(tmp_path, "points")
+
+
+def masks_of(folder: Path, mask: np.ndarray, name: str = "a.png") -> str:
+    make_image(folder / "images" / "a.png")
+    (folder / "masks").mkdir(exist_ok=True)
+    Image.fromarray(mask).save(folder / "masks" / name)
+    return refusal(folder, "masks")
+
+
+def test_masks_that_are_not_those_of_the_nuclei_are_refused(tmp_path: Path) -> None:
+    numbered = np.zeros((32, 32), np.uint8)
+    numbered[2:6, 2:6], numbered[12:16, 12:16] = 1, 2
+    assert "has 16 x 16 px and its image 32 x 32" in masks_of(tmp_path, numbered[:16, :16])
+    assert "nuclei have the same value" in masks_of(tmp_path, (numbered > 0).astype(np.uint8))
+    assert "nuclei have the same value" in masks_of(
+        tmp_path, np.where(numbered > 0, 0, 255).astype(np.uint8)
+    )
+    assert "masks of one image; keep one" in masks_of(tmp_path, numbered, "a_mask.png")
+    for path in (tmp_path / "masks").iterdir():
+        path.unlink()
+    assert "JPEG changes the numbers" in masks_of(tmp_path, numbered, "a.jpg")
 
 
 def test_an_opaque_alpha_channel_is_no_fault(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.core.matching import match
 from pipeline.errors import ConfigError, ModelError
+from pipeline.model.card import load_card
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.train.config import TrainConfig, load_train_config
 from pipeline.train.crops import Batch
@@ -137,6 +138,35 @@ def test_other_settings_or_a_used_folder_are_refused(data: Path) -> None:
         train(settings(data), data / "out", data=data)
 
 
+def test_other_annotations_are_another_training(data: Path) -> None:
+    train(settings(data), data / "out", data=data, stop_after=1)
+    table = data / "training" / "points.csv"
+    table.write_text(table.read_text().rstrip("\n").rsplit("\n", 1)[0] + "\n")
+
+    with pytest.raises(ModelError, match="images or annotations have changed since"):
+        train(settings(data), data / "out", data=data, resume=True)
+
+
+def test_what_cannot_be_trained_here_is_one_line(data: Path) -> None:
+    for pairs, message in (
+        (["network.widht=3"], r"network\.widht: "),
+        (["network.theta=1.5"], r"network\.theta: .*less than or equal to 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train(settings(data, *pairs), data / "out", data=data)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="torch sees no CUDA device"):
+            train(settings(data, "device=cuda"), data / "out", data=data)
+
+
+def test_a_network_without_classes_has_no_figures_of_classes(data: Path) -> None:
+    folder = train(settings(data, "classes=unified"), data / "out", data=data)
+
+    figures = load_card(folder).metrics["validation"]
+    assert figures["f1_all"] is not None
+    assert figures["f1_positive"] is figures["index_mae_pct"] is None
+
+
 def test_a_damaged_state_is_one_clear_line(data: Path) -> None:
     train(settings(data), data / "out", data=data, stop_after=1)
     (data / "out" / STATE_NAME).write_bytes(b"torn")
@@ -150,6 +180,9 @@ def test_a_field_in_training_and_validation_is_refused(data: Path) -> None:
     config = config.model_copy(update={"validation": config.training})
 
     with pytest.raises(ConfigError, match="a: is both trained on and validated on"):
+        train(config, data / "out", data=data)
+    config = settings(data).model_copy(update={"held_out": config.training})
+    with pytest.raises(ConfigError, match="a: is both trained on and held out"):
         train(config, data / "out", data=data)
 
 

@@ -27,15 +27,16 @@ TINY = (
 )
 
 
-def write_bcdata(folder: Path) -> None:
-    """One image of 80 px in BCData's form: 64 px at the recipe's resolution."""
-    (folder / "images").mkdir(parents=True)
+def write_bcdata(folder: Path, split: str) -> None:
+    """One image of 80 px in BCData's published form: 64 px at the recipe's resolution."""
+    (folder / "images" / split).mkdir(parents=True)
+    name = str(len(split))
     Image.fromarray(np.full((80, 80, 3), 230, np.uint8)).save(
-        folder / "images" / f"{len(str(folder))}.png"
+        folder / "images" / split / f"{name}.png"
     )
     for word, xy in (("positive", [[20, 30]]), ("negative", [[50, 60], [60, 20]])):
-        (folder / "annotations" / word).mkdir(parents=True)
-        path = folder / "annotations" / word / f"{len(str(folder))}.h5"
+        (folder / "annotations" / split / word).mkdir(parents=True)
+        path = folder / "annotations" / split / word / f"{name}.h5"
         with h5py.File(path, "w") as stored:
             stored["coordinates"] = np.array(xy)
 
@@ -60,7 +61,7 @@ def test_the_recipe_is_the_published_one() -> None:
 
 def test_the_recipe_makes_two_steps_with_a_tiny_network(tmp_path: Path) -> None:
     for role in ("train", "validation", "test"):
-        write_bcdata(tmp_path / "bcdata" / role)
+        write_bcdata(tmp_path / "bcdata", role)
 
     folder = train(load_train_config(RECIPE, TINY), tmp_path / "out", data=tmp_path)
 

@@ -1,6 +1,7 @@
 """Stored predictions give the same figures as the detector, and pictures and sweeps of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,34 @@ def test_predictions_that_do_not_fit_are_one_line(
 
     with pytest.raises(AnnotationError, match=message):
         read_predictions(path, {"mine": FIELDS})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("mpp_um", 0.31, "had 0.31 um per pixel and now has"), ("y_px", [], "of different lengths")],
+)
+def test_predictions_of_another_field_are_refused(
+    tmp_path: Path, name: str, value: Any, message: str
+) -> None:
+    path = tmp_path / "p.json"
+    write_predictions(path, {"mine": (FIELDS, DETECTION)})
+    stored = json.loads(path.read_text())
+    stored["sets"]["mine"]["fields"][FIELDS[1].name][name] = value
+    path.write_text(json.dumps(stored))
+
+    with pytest.raises(AnnotationError, match=message):
+        read_predictions(path, {"mine": FIELDS})
+
+
+def test_pictures_of_names_that_look_alike_are_all_there(tmp_path: Path) -> None:
+    names = ("Fall ä", "Fall ö", "a/b", "a_b", "A b")
+    fields = [replace(FIELDS[0], name=name) for name in names]
+    cells = DETECTION.candidates[:1] * len(names)
+    write_files(
+        tmp_path, score_sets({"m": fields}, lambda *_: replace(DETECTION, candidates=cells))
+    )
+
+    assert len(list((tmp_path / "pictures" / "m").iterdir())) == len(names)
 
 
 def test_an_evaluation_writes_figures_predictions_sweep_and_a_picture_per_field(

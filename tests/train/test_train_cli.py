@@ -85,6 +85,17 @@ def test_the_classical_detector_is_scored_and_both_files_are_written(tmp_path: P
         ((), "give either --fields or --config"),
         (("--fields", "x"), "--mpp is needed"),
         (("--fields", "/nowhere", "--mpp", "0.5"), "there is no folder /nowhere"),
+        (("--fields", "x", "--mpp", "25"), "mpp_um: Input should be less than or equal to 5"),
+        (
+            ("--config", "x", "--mpp", "0.5", "--label", "a=cell"),
+            "--label, --mpp: go with --fields",
+        ),
+        (
+            ("--fields", "x", "--mpp", "0.5", "--predictions", "p.json", "--post", "lmds"),
+            "--post: the cells are taken from --predictions",
+        ),
+        (("--fields", "x", "--mpp", "0.5", "--threshold", "nan"), "nan is no height of a peak"),
+        (("--fields", "x", "--mpp", "0.5", "--threshold", "-1"), "-1 is no height of a peak"),
     ],
 )
 def test_wrong_arguments_of_evaluate_are_one_line(arguments: tuple[str, ...], message: str) -> None:

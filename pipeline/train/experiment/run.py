@@ -177,7 +177,7 @@ Finder = Callable[[list[Field]], Detection]
 
 def _tuned(config: TrainConfig, data: Path) -> tuple[dict[str, Any], Finder]:
     fields = _fields(config, "training", data) + _fields(config, "validation", data)
-    measure = scored_by(config.channels)
+    measure = scored_by(classed=config.channels > 1)
     settings = tune_classical(fields, match_radius_um=config.match_radius_um, scored_by=measure)
     classed = config.channels > 1
     return asdict(settings), lambda some: classical_detection(some, settings, classed=classed)

@@ -29,7 +29,7 @@ def best_threshold(
         has as much of a say as a large one. None: all cells of all fields count alike.
     """
     criterion = Criterion(match_radius_um)
-    measure = scored_by(2 if detection.classed else 1)
+    measure = scored_by(classed=detection.classed)
     places: dict[str, list[int]] = {}
     for place, source in enumerate(sources or [""] * len(fields)):
         places.setdefault(source, []).append(place)

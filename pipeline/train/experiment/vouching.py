@@ -69,7 +69,7 @@ def vouch(
         "threshold": threshold,
         "floor": floor_below(threshold, settings.post.floor),
         "sources": tuple(sources),
-        "metrics": {"cross_validation": told},
+        "metrics": card.metrics | {"cross_validation": told},
     }
     return save_checkpoint(model, network, card.model_copy(update=changes), half=True)
 

@@ -52,6 +52,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as opened:
             mode, channels = opened.mode, len(opened.getbands())
+            # Pillow calls these RGB as well and keeps the upper byte
+            deep = any(";16" in str(part) for part in getattr(opened, "tile", ()))
             opaque = mode == "RGBA" and opened.getchannel("A").getextrema() == (255, 255)
             pixels = np.asarray(opened.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -63,6 +65,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         raise AnnotationError(
             f"{path}: the image has {channels} {word} (mode {mode}); save it as RGB of 8 bits"
         )
+    if deep:
+        raise AnnotationError(f"{path}: the image has 16 bits a channel; save it as RGB of 8 bits")
     return pixels
 
 

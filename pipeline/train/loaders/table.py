@@ -47,16 +47,18 @@ def load_table(folder: Path, source: SourceConfig, faults: Faults) -> Iterator[F
     table = _read_table(path, source, faults)
     paths = image_paths(home, source)
     for image in paths:
-        rows = table.get(image.name) or table.get(image.stem)
-        if rows is None:
+        # with its suffix and without: one table may name an image both ways
+        found = [table[name] for name in (image.name, image.stem) if name in table]
+        if not found:
             faults.add(
                 f"{image.name}: no annotation in {path}; "
                 "add a row with empty x and y if it has no cell, or exclude it"
             )
             continue
         with faults.gathered():
-            group = rows.group or image.stem.split("_")[0]
-            yield image_field(image, marks_of(rows.points), source, group=group)
+            points = [point for rows in found for point in rows.points]
+            group = next((rows.group for rows in found if rows.group), image.stem.split("_")[0])
+            yield image_field(image, marks_of(points), source, group=group)
     there = {image.name for image in paths} | {image.stem for image in paths}
     for name in sorted(table):
         if name not in there and wanted(_stem(name), source):
