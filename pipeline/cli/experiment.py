@@ -85,7 +85,11 @@ def experiment(
         )
     click.echo(write_results(settings, folder, data=data_folder(data), threshold=threshold))
     if model is not None:
-        card = vouch(settings, folder, variants[0], model, data=data_folder(data))
+        # as it was called, but for where the fields lie on this machine
+        command = f"ki67 experiment {config} --data FIELDS --out {folder} --table"
+        card = vouch(
+            *(settings, folder, variants[0], model), data=data_folder(data), command=command
+        )
         click.echo(f"{card.name}: threshold {card.threshold:g}, candidates from {card.floor:g}")
 
 

@@ -107,4 +107,6 @@ def _measured(told: dict[str, Any]) -> list[str]:
             f"  measured    {row['group']}, {row['fields']}, each fold at its own threshold: "
             f"F1 {f1} % (all / positive / negative)"
         )
+    if "command" in told:
+        lines.append(f"  again by    {told['command']}")
     return lines

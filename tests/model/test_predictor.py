@@ -182,10 +182,11 @@ def test_the_models_command_says_what_cross_validation_measured(
     means = {"f1_all": 81.24, "f1_positive": 80.0, "f1_negative": None}
     figures = {name: {"mean": mean, "sd": None} for name, mean in means.items()}
     row = {"group": "three folds", "fields": "bcdata", "at_3.125_um": figures}
-    told = {"cross_validation": {"experiment": "cross", "rows": [row]}}
+    told = {"cross_validation": {"experiment": "cross", "command": "ki67 again", "rows": [row]}}
     save_checkpoint(tmp_path / "told", network, card.model_copy(update={"metrics": told}))
     text = CliRunner().invoke(models, [str(tmp_path / "told")])
-    assert "three folds, bcdata: F1 81.2 / 80.0 / - % (all / positive / neg" in text.output
+    assert "bcdata, each fold at its own threshold: F1 81.2 / 80.0 / - % (all / p" in text.output
+    assert "again by    ki67 again" in text.output
 
 
 def test_the_models_command_lists_what_ships() -> None:

@@ -21,6 +21,7 @@ def vouch(
     model: Path,
     *,
     data: Path = Path(),
+    command: str | None = None,
 ) -> ModelCard:
     """Write onto a model's card what a variant's folds say of its recipe.
 
@@ -34,6 +35,8 @@ def vouch(
         Folder of the model; its card is replaced, its weights stay as they are.
     out
         The experiment's folder; the variant's rows of its ``results.json`` become the figures.
+    command
+        What prints these figures again; stands beside them on the card.
 
     Raises
     ------
@@ -69,7 +72,8 @@ def vouch(
         "threshold": threshold,
         "floor": floor_below(threshold, settings.post.floor),
         "sources": tuple(sources),
-        "metrics": card.metrics | {"cross_validation": told},
+        "metrics": card.metrics
+        | {"cross_validation": told | ({"command": command} if command else {})},
     }
     return save_checkpoint(model, network, card.model_copy(update=changes), half=True)
 
