@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.config import STRIDE_PX, Section, set_pair, validated
 from pipeline.errors import ConfigError
+from pipeline.model.spec import NetworkSpec, network_spec
 from pipeline.train.method import CHANNELS_OF, Classes, MapConfig, PostConfig
 
 Kind = Literal[
@@ -185,6 +186,24 @@ class TrainConfig(Section):
     def channels(self) -> int:
         """Channels of the heatmap."""
         return CHANNELS_OF[self.classes]
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The network that is trained.
+
+        Raises
+        ------
+        ConfigError
+            ``network`` changes a field that there is not, or to what cannot be.
+        """
+        changes = self.network | {"channels": self.channels}
+        try:
+            return network_spec(self.architecture, **changes)
+        except ValidationError as error:
+            faults = (
+                f"network.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+            )
+            raise ConfigError("; ".join(faults)) from error
 
     def sources(self, role: Role) -> tuple[SourceConfig, ...]:
         """Return the sources of one role."""

@@ -1,7 +1,6 @@
 """The training loop: resumable to the bit on the CPU, validated with the pipeline's own rules."""
 
 import csv
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,23 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.config import digest
 from pipeline.errors import ConfigError
 from pipeline.io.files import atomic_path
 from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.registry import HeatmapNetwork, NetworkSpec, build_network, network_spec
+from pipeline.model.registry import HeatmapNetwork, NetworkSpec, build_network
 from pipeline.model.zoo import resolve_model
 from pipeline.train.ahead import Ahead
 from pipeline.train.config import TrainConfig
 from pipeline.train.crops import Batch, CropSampler, Plan
-from pipeline.train.datasets import load_fields
 from pipeline.train.export import export_model
 from pipeline.train.fields import Field
 from pipeline.train.optimising import average_weights, learning_rate, make_optimizer
 from pipeline.train.plot import plot_history
+from pipeline.train.roles import load_roles
 from pipeline.train.state import STATE_NAME, Progress, load_state, save_state
 from pipeline.train.stepping import EAGER_STEPS, Stepper
 from pipeline.train.validation import SweepResult, validate
@@ -163,18 +161,14 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
         raise ConfigError("device=cuda: torch sees no CUDA device; use --set device=cpu")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    spec = _network_spec(config)
+    spec = config.spec
     network = _initial_network(spec, config).to(config.device)
     # a step takes two thirds of the time in this layout, on the CPU too
     nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
     torch.backends.cudnn.benchmark = True
     averaged = deepcopy(network).requires_grad_(requires_grad=False) if config.ema else None
     optimizer = make_optimizer(network, config)
-    fields = [load_fields(source, data=data) for source in config.training]
-    watched = [field for source in config.validation for field in load_fields(source, data=data)]
-    _check_apart(fields, watched, "validated on")
-    for source in config.held_out:
-        _check_apart(fields, load_fields(source, data=data), "held out")
+    fields = load_roles(config, data=data)
     trainer = Trainer(
         config=config,
         out=out,
@@ -182,9 +176,9 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
         averaged=averaged,
         optimizer=optimizer,
         stepper=Stepper(config, network, optimizer),
-        sampler=CropSampler(config, fields, channels=spec.channels),
-        validation=[field.resampled(config.mpp_um) for field in watched],
-        fields_digest=_digest_of_fields([*fields, watched]),
+        sampler=CropSampler(config, fields.training, channels=spec.channels),
+        validation=[field.resampled(config.mpp_um) for field in fields.validation],
+        fields_digest=fields.digest,
         progress=Progress(),
     )
     if state.exists():
@@ -199,17 +193,6 @@ def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Tra
     return trainer
 
 
-def _network_spec(config: TrainConfig) -> NetworkSpec:
-    changes = config.network | {"channels": config.channels}
-    try:
-        return network_spec(config.architecture, **changes)
-    except ValidationError as error:
-        what = "; ".join(
-            f"network.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise ConfigError(what) from error
-
-
 def _initial_network(spec: NetworkSpec, config: TrainConfig) -> HeatmapNetwork:
     if config.initial is None:
         return build_network(spec)
@@ -217,13 +200,6 @@ def _initial_network(spec: NetworkSpec, config: TrainConfig) -> HeatmapNetwork:
     if network.spec != spec:
         raise ConfigError(f"initial={config.initial}: {card.name} is another architecture")
     return network
-
-
-def _check_apart(training: Sequence[Sequence[Field]], others: Sequence[Field], what: str) -> None:
-    trained = {(field.name, field.image.tobytes()) for fields in training for field in fields}
-    for field in others:
-        if (field.name, field.image.tobytes()) in trained:
-            raise ConfigError(f"{field.name}: is both trained on and {what}; exclude it once")
 
 
 def _validate_and_keep(trainer: Trainer) -> dict[str, Any]:
@@ -316,15 +292,3 @@ def _save(trainer: Trainer) -> None:
 def _digest(config: TrainConfig) -> str:
     # how often to look and to save changes no weight
     return digest(config.model_dump(mode="json", exclude={"save_every", "card"}))
-
-
-def _digest_of_fields(sources: Sequence[Sequence[Field]]) -> str:
-    """Of every pixel and mark: what was learnt from other ones is another training."""
-    found = hashlib.sha256()
-    for fields in sources:
-        for field in fields:
-            marks = (field.x_px, field.y_px, field.label, field.other_xy_px)
-            found.update(f"{field.name} {field.mpp_um} {field.image.shape}".encode())
-            for part in (field.image, *marks):
-                found.update(np.ascontiguousarray(part).data)
-    return found.hexdigest()
