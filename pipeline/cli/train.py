@@ -36,6 +36,7 @@ def train(
     from pipeline.train.config import data_folder, load_train_config
     from pipeline.train.loop import train as run_training
     from pipeline.train.scoring import export_scored
+    from pipeline.train.state import STATE_NAME
 
     settings = load_train_config(config, pairs)
     folder = out or Path("trainings") / settings.card.name
@@ -43,6 +44,8 @@ def train(
         card = export_scored(settings, folder, target, data=data_folder(data))
         click.echo(f"{card.name}: threshold {card.threshold:g}, written to {target}")
         return
+    if resume and not (folder / STATE_NAME).exists():
+        click.echo(f"{folder}: no training to resume; it begins anew", err=True)
     best = run_training(
         settings,
         folder,
@@ -51,7 +54,10 @@ def train(
         stop_after=stop_after,
         on_row=_say,
     )
-    click.echo(f"best model: {best}")
+    if best.exists():
+        click.echo(f"best model: {best}")
+    else:
+        click.echo(f"no model yet: the first validation is at step {settings.validate_every}")
 
 
 def _say(row: dict[str, Any]) -> None:

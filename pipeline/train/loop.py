@@ -155,7 +155,7 @@ def _batch(trainer: Trainer, batches: Ahead[Batch | Plan], last: int) -> Batch:
 
 def _prepare(config: TrainConfig, out: Path, data: Path, *, resume: bool) -> Trainer:
     state = out / STATE_NAME
-    if state.exists() and not resume:
+    if not resume and (state.exists() or (out / MODEL_FOLDER).exists()):
         raise ConfigError(f"{out.name}: holds a training; add --resume or give another --out")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch sees no CUDA device; use --set device=cpu")

@@ -134,8 +134,10 @@ def test_other_settings_or_a_used_folder_are_refused(data: Path) -> None:
 
     with pytest.raises(ModelError, match="saved with other settings"):
         train(settings(data, "lr=1e-4"), data / "out", data=data, resume=True)
-    with pytest.raises(ConfigError, match="out: holds a training; add --resume"):
-        train(settings(data), data / "out", data=data)
+    (data / "moved" / "model").mkdir(parents=True)
+    for name in ("out", "moved"):
+        with pytest.raises(ConfigError, match=f"{name}: holds a training; add --resume"):
+            train(settings(data), data / name, data=data)
 
 
 def test_other_annotations_are_another_training(data: Path) -> None:

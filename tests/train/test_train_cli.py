@@ -14,6 +14,20 @@ from pipeline.errors import ConfigError
 from pipeline.train.config import load_train_config
 from pipeline.train.datasets import load_fields
 
+TINY = """
+architecture = "m_hrnet_tiny"
+crop_px = 64
+batch = 2
+steps = 6
+validate_every = 6
+post.threshold = 0.3
+card = { name = "tiny", population = "dots", caveat = "a test", licence = "none", halo_px = 32 }
+[[training]]
+name = "dots"
+kind = "points"
+path = "fields"
+mpp_um = 0.5
+"""
 SHIPPED = Path(__file__).parents[2] / "workflows" / "configs" / "train_default.toml"
 
 
@@ -103,3 +117,15 @@ def test_wrong_arguments_of_evaluate_are_one_line(arguments: tuple[str, ...], me
 
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_a_training_that_stops_before_its_first_validation_says_so(tmp_path: Path) -> None:
+    write_field(tmp_path / "fields")
+    (tmp_path / "tiny.toml").write_text(TINY)
+    words = ("train", str(tmp_path / "tiny.toml"), "--data", str(tmp_path))
+
+    result = run(*words, "--out", str(tmp_path / "out"), "--stop-after", "1", "--resume")
+
+    assert result.exit_code == 0, result.output
+    assert "out: no training to resume; it begins anew" in result.output
+    assert "no model yet: the first validation is at step 6" in result.output
