@@ -10,6 +10,8 @@ SAMPLED_EVERY = 7
 """Rows and columns of a first look: odd, so that no pattern of a network's strides hides in it."""
 SUSPECT_SHARE = STUCK_SHARE / 4
 
+SMALLEST_PX = 32
+"""Of fewer rows or columns one value may well be all there is."""
 TEXTURE = 24
 """Grey levels between the darkest and the lightest: less is glass, to which one answer fits."""
 
@@ -36,6 +38,8 @@ def fault_of(heatmap: NDArray[np.float32], pixels: NDArray[np.uint8], *, floor: 
     floor
         Heights from here on count as peaks.
     """
+    if min(heatmap.shape[1:]) < SMALLEST_PX:
+        return ""  # of a sliver at a plane's end nothing can be said
     for values in heatmap:
         if not _suspect(values):
             continue

@@ -67,6 +67,11 @@ class ModelCard(BaseModel):
     def _fields_agree(self) -> "ModelCard":
         if self.spec is not None and len(self.channels) != self.spec.channels:
             raise ValueError(f"{len(self.channels)} channel names, {self.spec.channels} channels")
+        if len(self.channels) != 1 and self.channels != ("positive", "negative"):
+            raise ValueError(
+                f"channels={list(self.channels)}: a network gives positive and negative cells in "
+                "this order, or cells alone"
+            )
         if self.floor > self.threshold:
             raise ValueError(f"floor={self.floor} is above threshold={self.threshold}")
         return self
@@ -92,8 +97,13 @@ class ModelCard(BaseModel):
         kind = "an ONNX file" if self.spec is None else "a network of a named architecture"
         raise ModelError(f"engine={asked}: {self.name} is {kind}; use {' or '.join(fitting)}")
 
-    def check_tiles_allowed(self) -> None:
-        """Raise ModelError if the model's cells would depend on how a slide is cut into tiles."""
+    def check_slides_allowed(self) -> None:
+        """Raise ModelError if the model gives no index, or one that depends on the tiles."""
+        if len(self.channels) == 1:
+            raise ModelError(
+                f"{self.name}: has one channel, so its cells are neither positive nor negative and "
+                "a slide has no index; use a model with two (ki67 evaluate takes this one)"
+            )
         if not self.peak_rule().local:
             raise ModelError(
                 f"{self.name}: post={self.post} puts its threshold at a share of each picture's "

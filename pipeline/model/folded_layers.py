@@ -138,7 +138,7 @@ class PhasedEnlarge(nn.Module):
         enlarged = x.new_empty(
             (number, self.channels, 2 * height, 2 * width), dtype=self.phases.weight.dtype
         )
-        rows = BAND_ROWS if x.device.type == "cpu" else height
+        rows = band_rows(x, height)
         with torch.autocast(x.device.type, enabled=False):
             for top in range(0, height, rows):
                 bottom = min(top + rows, height)
@@ -150,6 +150,15 @@ class PhasedEnlarge(nn.Module):
                             :, row, col, :, row : row + bottom - top, col : col + width
                         ]
         return enlarged
+
+
+def band_rows(x: Tensor, height: int) -> int:
+    """Rows of a plane of ``height`` rows to work on at once.
+
+    All of them on a device, and where several threads share them: oneDNN divides a band among
+    threads so that some sums come out in another order.
+    """
+    return BAND_ROWS if x.device.type == "cpu" and torch.get_num_threads() == 1 else height
 
 
 def rows_of(plane: Tensor, top: int, bottom: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.errors import ModelError
 from pipeline.model.difference import DifferenceConv2d
-from pipeline.model.folded_layers import BAND_ROWS, rows_of
+from pipeline.model.folded_layers import band_rows, rows_of
 
 DILATIONS = (1, 2, 3, 4)
 
@@ -88,8 +88,9 @@ class GatherBands(nn.Module):
         stride = cast("nn.Conv2d", self.gather.branches[0]).stride[0]
         height, width = (-(-side // stride) for side in x.shape[2:])
         found: Tensor | None = None
-        for top in range(0, height, BAND_ROWS):
-            bottom = min(top + BAND_ROWS, height)
+        rows = band_rows(x, height)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
             band = cast("Tensor", self.norm(self._band(x, stride, top, bottom)))
             if found is None:
                 found = torch.empty(

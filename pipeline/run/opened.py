@@ -80,7 +80,7 @@ def opened(
     """
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
-    card.check_tiles_allowed()
+    card.check_slides_allowed()
     require_engine(card.engine(config.prediction.engine))
     weights_sha256 = check_signed(folder, card)
     threshold = CellRule.of(config, card).threshold

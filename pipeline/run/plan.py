@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,14 +212,14 @@ def write_tissue(work: Path, tissue: Tissue) -> None:
 
 
 def read_tissue(work: Path) -> Tissue:
-    """Read everything :func:`write_tissue` wrote."""
-    with np.load(work / "tissue.npz", allow_pickle=False) as stored:
+    """Read everything :func:`write_tissue` wrote; StaleWorkError where there is none."""
+    with _stored(work, "tissue.npz") as stored:
         return Tissue(stored["mask"], stored["near"], stored["squares"], stored["thumbnail"])
 
 
 def read_tissue_squares(work: Path) -> NDArray[np.bool_]:
     """``(rows, cols)`` of the lattice's squares: those to predict."""
-    with np.load(work / "tissue.npz", allow_pickle=False) as stored:
+    with _stored(work, "tissue.npz") as stored:
         return np.asarray(stored["squares"], bool)
 
 
@@ -234,36 +235,25 @@ def write_look(work: Path, look: OverviewQuality) -> None:
 
 
 def read_look(work: Path) -> OverviewQuality:
-    """Read what :func:`write_look` wrote.
-
-    Raises
-    ------
-    StaleWorkError
-        There is none.
-    """
-    with _stored_look(work) as stored:
+    """Read what :func:`write_look` wrote; StaleWorkError where there is none."""
+    with _stored(work, "look.npz") as stored:
         edge_um, agreement = (float(value) for value in stored["numbers"])
         return OverviewQuality(_glass(stored), stored["ink"], edge_um, agreement)
 
 
 def read_glass(work: Path) -> Glass:
-    """Read the colour of empty glass alone: every region asks for it, and the ink is large.
-
-    Raises
-    ------
-    StaleWorkError
-        There is none.
-    """
-    with _stored_look(work) as stored:
+    """Read the colour of empty glass alone: every region asks for it, and the ink is large."""
+    with _stored(work, "look.npz") as stored:
         return _glass(stored)
 
 
 @contextmanager
-def _stored_look(work: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+def _stored(work: Path, name: str) -> Iterator[Mapping[str, NDArray[Any]]]:
     try:
-        with np.load(work / "look.npz", allow_pickle=False) as stored:
+        with np.load(work / name, allow_pickle=False) as stored:
             yield stored
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        (work / "plan.json").unlink(missing_ok=True)  # of no use alone: the slide is planned anew
         raise StaleWorkError(f"{work.parent.name}: no plan of this version; run again") from error
 
 

@@ -1,6 +1,7 @@
 """The prepare task: what is this slide, is it done, where is its tissue, what to predict."""
 
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.errors import SlideError, UnreachableSlideError, UnreadableSlideEr
 from pipeline.io.files import refuse_link
 from pipeline.io.fingerprint import SlideContent
 from pipeline.io.heatmap import create_heatmap
+from pipeline.io.ome import existing_plan
 from pipeline.io.open_slides import SlidePlace, content_at, opened
 from pipeline.io.pictures import write_thumbnail
 from pipeline.io.plane import Overview, plane_over, read_overview
@@ -93,6 +95,7 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
     work = work_folder(job.folder)
     try:
         plan = read_plan(work)
+        _check_heatmap(job, work)
         if plan.region_tiles != job.config.prediction.region_tiles:
             plan = _plan(job, card, key, content)
     except StaleWorkError:
@@ -103,6 +106,19 @@ def prepare_slide(job: SlideJob) -> dict[str, Any]:
             path.unlink()
     load_roi(job, plan)  # one that cannot be read is told of before hours of prediction
     return {"state": "planned", "reason": reason}
+
+
+def _check_heatmap(job: SlideJob, work: Path) -> None:
+    """Regions that are done have written to the heatmap: without it nothing of them is left.
+
+    Raises
+    ------
+    StaleWorkError
+        It is gone, or is none of ours.
+    """
+    if existing_plan(job.folder / HEATMAP_NAME) is None:
+        shutil.rmtree(region_path(work, 0).parent, ignore_errors=True)
+        raise StaleWorkError(f"{job.name}: the heatmap is gone; run again")
 
 
 def content_of(job: SlideJob) -> SlideContent:

@@ -70,3 +70,9 @@ def test_one_value_that_is_no_number_is_found_wherever_it_is(bad: float) -> None
 def test_values_as_large_as_can_be_are_numbers() -> None:
     assert all_finite(np.full((2, 70, 50), np.finfo(np.float32).max, np.float32))
     assert all_finite(np.zeros((2, 0, 5), np.float32))
+
+
+def test_of_a_sliver_at_the_end_of_a_plane_nothing_is_said() -> None:
+    brown = np.full((1, 1, 3), (120, 80, 50), np.uint8)
+    assert fault_of(np.full((2, 1, 1), 0.006, np.float32), brown, floor=0.05) == ""
+    assert fault_of(np.full((2, 1, 900), 0.6, np.float32), brown, floor=0.05) == ""

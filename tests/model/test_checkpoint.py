@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import ModelError
@@ -201,9 +202,25 @@ def test_a_card_written_before_families_and_rules_still_loads(
 
 def test_a_tile_relative_rule_is_refused_for_slides(network: HeatmapNetwork) -> None:
     for post in ("ccls", "lmss"):
-        card_of(network, post=post).check_tiles_allowed()
+        card_of(network, post=post).check_slides_allowed()
     with pytest.raises(ModelError, match=r"tiny: post=lmds .* depend on the tiles; use a model"):
-        card_of(network, post="lmds").check_tiles_allowed()
+        card_of(network, post="lmds").check_slides_allowed()
+
+
+def test_a_model_without_classes_is_refused_for_slides() -> None:
+    network = build_network(network_spec("m_hrnet_tiny", channels=1))
+    card = card_of(network, channels=("cell",))
+    with pytest.raises(ModelError, match=r"has one channel, .*a slide has no index"):
+        card.check_slides_allowed()
+
+
+@pytest.mark.parametrize("names", [("negative", "positive"), ("a", "b"), ("positive",) * 3])
+def test_channels_are_positive_and_negative_in_this_order(
+    network: HeatmapNetwork, names: tuple[str, ...]
+) -> None:
+    values = card_of(network).model_dump() | {"channels": names, "spec": None}
+    with pytest.raises(ValidationError, match="positive and negative cells in this order"):
+        ModelCard.model_validate(values)
 
 
 @pytest.mark.parametrize("name", ["m_u_net_tiny", "u_csrnet_tiny", "hrnet_tiny"])

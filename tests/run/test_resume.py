@@ -57,6 +57,39 @@ def test_a_slide_with_a_damaged_result_is_made_again(
     assert result_bytes(finished) == result_bytes(reference)
 
 
+@pytest.mark.parametrize("lost", ["heatmap.ome.zarr", ".work/tissue.npz", ".work/look.npz"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_an_unfinished_slide_lost_is_made_again(
+    tmp_path: Path,
+    slides: Path,
+    configure: Configure,
+    scheduler: str,
+    reference: Path,
+    lost: str,
+    damaged: bool,
+) -> None:
+    def stop(event: Event) -> None:
+        if event.kind == "region_done" and event.done == 2:
+            raise ConnectionAbortedError
+
+    config = configure(scheduler, "prediction.region_tiles=1")
+    with pytest.raises(ConnectionAbortedError):
+        run_archive([slides / "first.tif"], tmp_path / "out", config, on_event=stop)
+    path = next((tmp_path / "out" / "slides").glob(f"first-*/{lost}"))
+    if path.is_dir() and damaged:
+        (path / "zarr.json").write_bytes(b"{")
+    elif path.is_dir():
+        shutil.rmtree(path)
+    elif damaged:
+        path.write_bytes(b"half a file")
+    else:
+        path.unlink()
+
+    summary = run_archive([slides], tmp_path / "out", config)
+    assert [record.outcome for record in summary.records] == ["scored", "scored"]
+    assert result_bytes(tmp_path / "out") == result_bytes(reference)
+
+
 def test_a_changed_setting_is_named(
     finished: Path, slides: Path, configure: Configure, scheduler: str
 ) -> None:

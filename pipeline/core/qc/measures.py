@@ -156,6 +156,7 @@ def _focus(green: NDArray[np.uint8], bin_px: int, mpp_um: float) -> tuple[F32, F
     """Haar energies of log green at 1-2, 2-4 and 4-8 um: a blur takes the finest first."""
     level = _half_level(green)
     octave = max(0, min(2, round(math.log2(0.5 / mpp_um)))) if mpp_um < 0.5 else 0
+    octave = min(octave, bin_px.bit_length() - 5)  # of small bins the coarsest is one pixel
     for _ in range(octave):
         level = _half(level)
     energies = []

@@ -16,8 +16,9 @@ MODULES = (
 
 
 def _import_all() -> None:
-    # a service stop reaches the whole process group: workers go on until the driver ends them
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # a service stop and Ctrl-C reach the whole group: workers go on until the driver ends them
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.SIG_IGN)
     gc.disable()
     for name in MODULES:
         with suppress(Exception):  # a broken package is told of by the worker that needs it

@@ -124,7 +124,7 @@ def _job_of_all(config: RunConfig, out: Path | None, *, retry_failed: bool) -> S
     """What a run makes sure of before it starts."""
     folder = resolve_model(config.prediction.model)
     card = load_card(folder)
-    card.check_tiles_allowed()
+    card.check_slides_allowed()
     weights_sha256 = check_signed(folder, card)
     threshold = CellRule.of(config, card).threshold
     stored_calibration(config, weights_sha256=weights_sha256, threshold=threshold)
