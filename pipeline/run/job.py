@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline import RESULTS_VERSION
 from pipeline.config import RunConfig, digest
+from pipeline.errors import ConfigError
 from pipeline.model.card import ModelCard
 
 Key = dict[str, str]
@@ -59,12 +60,24 @@ class CellRule:
 
     @classmethod
     def of(cls, config: RunConfig, card: ModelCard) -> "CellRule":
-        """The threshold and the halo are the card's unless the user set them."""
-        prediction = config.prediction
+        """The threshold and the halo are the card's unless the user set them.
+
+        Raises
+        ------
+        ConfigError
+            A pixel's window would reach beyond the neighbour of its region.
+        """
+        prediction, window = config.prediction, card.peak_rule().window
+        if prediction.tile_core_px * prediction.region_tiles < window - 1:
+            raise ConfigError(
+                f"{card.name}: cells are told in windows of {window} px; raise "
+                f"prediction.tile_core_px={prediction.tile_core_px} or "
+                f"prediction.region_tiles={prediction.region_tiles}"
+            )
         threshold = card.threshold if prediction.threshold is None else prediction.threshold
         halo_px = card.halo_px if prediction.halo_px is None else prediction.halo_px
         return cls(
-            window=card.peak_rule().window,
+            window=window,
             # a threshold under the card's floor must not be cut off by it
             floor=min(card.floor, threshold),
             threshold=threshold,

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
 from pipeline.model.card import ModelCard, load_card
 from pipeline.run.job import (
     CellRule,
@@ -75,6 +78,17 @@ def test_the_card_gives_the_halo_unless_it_was_set(configure: Configure, tiny_mo
     card = load_card(tiny_model)
     assert CellRule.of(configure(), card).halo_px == card.halo_px
     assert CellRule.of(configure("prediction.halo_px=64"), card).halo_px == 64
+
+
+def test_windows_that_reach_beyond_the_next_region_are_refused_at_the_start(
+    configure: Configure, tiny_model: Path
+) -> None:
+    card = load_card(tiny_model).model_copy(update={"nms_radius_um": 80.0})
+    window = card.peak_rule().window
+    assert 128 < window - 1 <= 2 * 128 * 2
+    CellRule.of(configure("prediction.region_tiles=4"), card)
+    with pytest.raises(ConfigError, match=rf"windows of {window} px; raise .*region_tiles=1"):
+        CellRule.of(configure("prediction.region_tiles=1"), card)
 
 
 def test_a_region_file_of_another_region_size_does_not_match(
