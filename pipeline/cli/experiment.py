@@ -85,8 +85,9 @@ def experiment(
         )
     click.echo(write_results(settings, folder, data=data_folder(data), threshold=threshold))
     if model is not None:
-        # as it was called, but for where the fields lie on this machine
-        command = f"ki67 experiment {config} --data FIELDS --out {folder} --table"
+        # as it was called, but a card tells no path of this machine
+        told = [path.name if path.is_absolute() else path for path in (config, folder)]
+        command = f"ki67 experiment {told[0]} --data FIELDS --out {told[1]} --table"
         card = vouch(
             *(settings, folder, variants[0], model), data=data_folder(data), command=command
         )

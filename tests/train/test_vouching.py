@@ -117,7 +117,8 @@ def test_threshold_and_figures_of_the_folds_go_onto_the_card(data: Path) -> None
     rows = json.loads((data / "out" / RESULTS_JSON).read_text())["rows"]
     told = card.metrics["cross_validation"]
     assert told["experiment"] == "small"
-    assert told["command"].endswith("--table")
+    # no path of this machine
+    assert told["command"] == "ki67 experiment experiment.toml --data FIELDS --out out --table"
     assert told["rows"] == [row for row in rows if row["variant"] == "u_net"]
     assert told["rows"][0]["at_3.125_um"]["f1_all"]["mean"] == 100
     assert [(s.name, s.licence, s.use) for s in card.sources][-1] == ("dots", "mine", "threshold")
