@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.heights import PeakHeight
 from pipeline.cli.paths import OutputPath
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--mpp", type=float, help="Micrometres per pixel of the fields.")
 @click.option("--include", multiple=True, metavar="NAME", help="Pattern of image names.")
 @click.option("--exclude", multiple=True, metavar="NAME", help="Pattern of image names.")
-@click.option("--threshold", type=float, help="Default: the run's or the model card's.")
+@click.option("--threshold", type=PeakHeight(), help="Default: the run's or the model card's.")
 @click.option("--out", type=OutputPath(), help="File; default: beside the model.")
 def calibrate(
     *,

@@ -1,6 +1,5 @@
 """``ki67 evaluate``: score a model against annotated fields."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from pipeline.cli.heights import PeakHeight
 from pipeline.cli.paths import OutputPath
 from pipeline.errors import ConfigError
 
@@ -33,12 +33,6 @@ _OF_FIELDS = {
     "labels": "--label",
 }
 """Options that say what the folder of ``--fields`` holds."""
-
-
-def _height(_context: click.Context, _option: click.Parameter, given: float | None) -> float | None:
-    if given is not None and not 0 < given < math.inf:
-        raise click.BadParameter(f"{given:g} is no height of a peak; give one above 0, such as 0.1")
-    return given
 
 
 @click.command("evaluate")
@@ -72,7 +66,7 @@ def _height(_context: click.Context, _option: click.Parameter, given: float | No
     help="With --config: which of its fields.",
 )
 @click.option("--data", help="With --config: folder of the data sets; default: KI67_DATA.")
-@click.option("--threshold", type=float, callback=_height, help="Default: the model card's.")
+@click.option("--threshold", type=PeakHeight(), help="Default: the model card's.")
 @click.option(
     "--post", type=click.Choice(["ccls", "lmss", "lmds"]), help="Default: the model card's."
 )

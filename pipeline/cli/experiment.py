@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.heights import PeakHeight
 from pipeline.cli.paths import OutputPath
 from pipeline.errors import ConfigError
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, min_open=True),
+    type=PeakHeight(),
     help="With --table: figures of all networks at this one, in files of their own.",
 )
 def experiment(

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.config.cluster import ClusterSettings
 from pipeline.config.section import Section
@@ -18,6 +18,11 @@ WITHOUT_RESULTS = frozenset({"inputs", "cluster", "watching"})
 
 STRIDE_PX = 32
 """Total downsampling of the networks: tiles start and end on multiples of it."""
+
+
+def _version_as_text(given: object) -> object:
+    """0.4 for "0.4": a version reads as a number, in TOML and on the command line."""
+    return str(given) if isinstance(given, float) else given
 
 
 class InputSettings(Section):
@@ -86,7 +91,7 @@ class HeatmapSettings(Section):
     """The Zarr response map."""
 
     downsample: int = Field(4, gt=0, description="model-frame pixels per heatmap pixel")
-    ome_zarr: Literal["0.5", "0.4"] = "0.5"
+    ome_zarr: Annotated[Literal["0.5", "0.4"], BeforeValidator(_version_as_text)] = "0.5"
 
 
 class ScoreSettings(Section):

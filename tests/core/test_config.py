@@ -37,6 +37,7 @@ def test_set_pairs_come_after_the_file(tmp_path: Path) -> None:
         ("slides.reader=openslide", "openslide"),
         ('slides.reader="openslide"', "openslide"),
         ("cluster.dashboard=false", False),
+        ("heatmap.ome_zarr=0.4", "0.4"),
         ("prediction.model=my model", "my model"),
         ("cluster.scheduler=tcp://127.0.0.1:8786", "tcp://127.0.0.1:8786"),
     ],

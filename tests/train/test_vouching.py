@@ -144,6 +144,8 @@ def test_a_table_at_one_threshold_lies_beside_that_of_the_chosen_ones(data: Path
     below = CliRunner().invoke(cli, [*call, "--threshold", "0.01"])
     assert below.exit_code != 0
     assert "kept candidates from 0.25 on" in below.output
+    nowhere = CliRunner().invoke(cli, [*call, "--threshold", "nan"])
+    assert "nan is no height of a peak" in nowhere.output
     both = CliRunner().invoke(cli, [*call, "--threshold", "0.3", "--card", str(data)])
     assert "--threshold: give it with --table and without --card" in both.output
 
