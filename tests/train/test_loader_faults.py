@@ -61,6 +61,21 @@ def test_an_annotation_without_its_image_is_named_and_can_be_excluded(tmp_path: 
     assert len(load(tmp_path, "points", exclude=("gone",))) == 1
 
 
+@pytest.mark.parametrize("folder", ["fields/", "C:\\fields\\"])
+def test_a_folder_before_an_image_name_is_what_is_to_go(tmp_path: Path, folder: str) -> None:
+    make_image(tmp_path / "a.png")
+    table(tmp_path, f"{folder}a.png,1,1,positive")
+
+    assert refusal(tmp_path, "points").endswith("; write 'a.png', no folder")
+
+
+def test_decimal_commas_are_named(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
+    (tmp_path / "points.csv").write_text("image;x;y;label\na.png;10,5;20;positive\n")
+
+    assert refusal(tmp_path, "points").endswith("write decimal points, not commas")
+
+
 def test_an_unknown_label_is_one_fault_however_many_rows_have_it(tmp_path: Path) -> None:
     make_image(tmp_path / "a.png")
     table(tmp_path, *(["a.png,1,1,tumour cell"] * 9))

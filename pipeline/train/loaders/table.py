@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from pipeline.errors import AnnotationError
 from pipeline.train.config import Meaning, SourceConfig
@@ -62,7 +62,9 @@ def load_table(folder: Path, source: SourceConfig, faults: Faults) -> Iterator[F
     there = {image.name for image in paths} | {image.stem for image in paths}
     for name in sorted(table):
         if name not in there and wanted(_stem(name), source):
-            faults.add(f"{path}: annotates {name!r}, an image that is not in {home}; add it")
+            bare = PureWindowsPath(name).name  # either kind of slash
+            remedy = f"write {bare!r}, no folder" if bare in there else "add it"
+            faults.add(f"{path}: annotates {name!r}, an image that is not in {home}; {remedy}")
 
 
 def _stem(name: str) -> str:
@@ -174,8 +176,10 @@ def _place(row: _Row, source: SourceConfig) -> tuple[float, float] | None:
     try:
         x, y = float(x_text), float(y_text)
     except ValueError as error:
+        commas = "," in x_text + y_text
+        remedy = "write decimal points, not commas" if commas else "correct it"
         raise row.fault(
-            f"x or y is no number: {x_text!r}, {y_text!r} (label {label!r}); correct it"
+            f"x or y is no number: {x_text!r}, {y_text!r} (label {label!r}); {remedy}"
         ) from error
     if x_name == "x_um":
         return x / source.image_mpp_um, y / source.image_mpp_um
