@@ -7,11 +7,11 @@ from planted import planted_peaks
 from pytest_benchmark.fixture import BenchmarkFixture
 from scipy import ndimage
 
-from pipeline.core.ccls import find_peaks, merge_ties
+from pipeline.core.ccls import Peaks, find_peaks, merge_ties
 from pipeline.core.maps import edt_map
 from pipeline.core.matching import match
 from pipeline.core.resampling import axis_taps, resample
-from pipeline.core.seams import BorderStrips, border_strips, settle_seams
+from pipeline.core.seams import BorderStrips, border_strips, settle_region, settle_seams
 from pipeline.core.tiling import RegionGrid, TileLattice
 
 WINDOW = 21
@@ -41,13 +41,24 @@ def test_find_peaks(benchmark: BenchmarkFixture, heatmap: NDArray[np.float32]) -
 
 def test_settle_seams(benchmark: BenchmarkFixture, heatmap: NDArray[np.float32]) -> None:
     """A 4 x 4 grid of regions, each carrying the same map."""
-    lattice = TileLattice(4 * MAP_SIDE_PX, 4 * MAP_SIDE_PX, core=512, halo=64)
+    grid = RegionGrid(TileLattice(4 * MAP_SIDE_PX, 4 * MAP_SIDE_PX, core=512, halo=64), 4)
     strips = border_strips(heatmap, window=WINDOW)
+    undecided = [
+        settle_region(
+            heatmap,
+            region.box,
+            plane_width=grid.lattice.width,
+            plane_height=grid.lattice.height,
+            window=WINDOW,
+            floor=FLOOR,
+        )[1]
+        for region in grid
+    ]
 
     def strips_of(_row: int, _col: int) -> BorderStrips:
         return strips
 
-    peaks = benchmark(settle_seams, RegionGrid(lattice, 4), strips_of, window=WINDOW, floor=FLOOR)
+    peaks = benchmark(settle_seams, grid, Peaks.concatenate(undecided), strips_of, window=WINDOW)
     assert len(peaks) > 100
 
 

@@ -256,12 +256,16 @@ def _subpixel(
     """Offset of a parabola's top through the peak and its two neighbours, per axis, within 0.5."""
     across = _windows(heatmap, row, col - 1, (1, 3))[:, 0].astype(np.float64)
     along = _windows(heatmap, row - 1, col, (3, 1))[:, :, 0].astype(np.float64)
-    return _parabola_top(*across.T), _parabola_top(*along.T)
+    return parabola_top(*across.T), parabola_top(*along.T)
 
 
-def _parabola_top(
+def parabola_top(
     before: NDArray[np.float64], centre: NDArray[np.float64], after: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Offset from the centre of the top of a parabola through three values, within 0.5 pixels.
+
+    0 where they have no top: a plateau, or a valley.
+    """
     bend = before - 2 * centre + after
     with np.errstate(divide="ignore", invalid="ignore"):
         top = np.where(bend < 0, 0.5 * (before - after) / bend, 0.0)

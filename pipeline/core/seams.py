@@ -1,10 +1,11 @@
-"""Exact seams: regions settle what is deep enough, the joined border strips settle the rest.
+"""Exact seams: of the peaks that a region finds near a neighbour, those that it does not outrank.
 
-With reach r = (window - 1) / 2, a pixel's fate depends on values within r of it. A region settles
-the pixels at depth >= r from its inner borders and saves the outermost 2r rows and columns of its
-heatmap. Along each border line the strips of both sides join to a band 4r wide, in which the
-pixels nearer than r to the line see their whole neighbourhood. So every pixel is settled exactly
-once by the rule of ``core.ccls``, and the size of regions changes nothing, bit for bit.
+With reach r = (window - 1) / 2, a peak's fate depends on values within r of it. What lies at depth
+>= r from a region's inner borders is settled there. Nearer to a border a peak of the region alone
+is undecided: the region saves it, and the outermost r rows and columns of its heatmap. Along each
+border line the strips of both sides join to a band 2r wide, which holds all of a neighbour that an
+undecided peak's window can see. So every pixel is judged exactly once by the rule of ``core.ccls``,
+and the size of regions changes nothing, bit for bit.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,10 +15,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.ccls import Peaks, find_peaks
+from pipeline.core.ccls import Peaks, find_peaks, parabola_top
 from pipeline.core.tiling import Box, RegionGrid
 
 Heatmap = NDArray[np.float32]
+_AT_ONCE = 4096
+"""Undecided peaks whose windows are held together."""
 
 
 class Strips(Protocol):
@@ -25,11 +28,11 @@ class Strips(Protocol):
 
     @property
     def rows(self) -> Heatmap:
-        """``(2, C, depth, width)``: the topmost rows and the lowest."""
+        """``(2, depth, width)``: the topmost rows and the lowest, of the higher channel."""
 
     @property
     def cols(self) -> Heatmap:
-        """``(2, C, height, depth)``: the leftmost columns and the rightmost."""
+        """``(2, height, depth)``: the leftmost columns and the rightmost, of the higher channel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,19 +47,24 @@ StripsOf = Callable[[int, int], Strips | None]
 """(region row, region column) -> its strips, None where nothing was predicted (all zero)."""
 
 
+def strip_depth(window: int) -> int:
+    """Rows or columns of a strip: the reach, and one pixel behind the border's for its parabola."""
+    return max((window - 1) // 2, 2)
+
+
 def border_strips(heatmap: Heatmap, *, window: int) -> BorderStrips:
-    """Copy the strips a region must save: ``window - 1`` rows or columns on each side."""
-    width = window - 1
+    """Copy the strips that a region of ``(C, height, width)`` must save."""
+    depth = strip_depth(window)
     return BorderStrips(
-        rows=np.stack([heatmap[:, :width], heatmap[:, -width:]]),
-        cols=np.stack([heatmap[:, :, :width], heatmap[:, :, -width:]]),
+        rows=np.stack([heatmap[:, :depth].max(axis=0), heatmap[:, -depth:].max(axis=0)]),
+        cols=np.stack([heatmap[:, :, :depth].max(axis=0), heatmap[:, :, -depth:].max(axis=0)]),
     )
 
 
 def settle_region(
     heatmap: Heatmap, box: Box, *, plane_width: int, plane_height: int, window: int, floor: float
-) -> Peaks:
-    """Peak pixels of one region that no neighbour can change.
+) -> tuple[Peaks, Peaks]:
+    """Peak pixels of one region: those that no neighbour can change, and the undecided.
 
     Parameters
     ----------
@@ -71,16 +79,16 @@ def settle_region(
     y0 = box.y0 + reach * (box.y0 > 0)
     x1 = box.x1 - reach * (box.x1 < plane_width)
     y1 = box.y1 - reach * (box.y1 < plane_height)
-    # the last region of a row may be narrower than the reach: then its seam settles all of it
-    inner = Box(x0, y0, max(x0, x1), max(y0, y1))
-    return peaks.take(_inside(peaks, inner))
+    # in the last region of a row, which may be narrower than the reach, all are undecided
+    settled = (peaks.col >= x0) & (peaks.col < x1) & (peaks.row >= y0) & (peaks.row < y1)
+    return peaks.take(settled), peaks.take(~settled)
 
 
-def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: float) -> Peaks:
-    """Peak pixels nearer than the reach to a border between regions.
+def settle_seams(grid: RegionGrid, undecided: Peaks, strips_of: StripsOf, *, window: int) -> Peaks:
+    """Peak pixels among the undecided ones of all regions, at their final sub-pixel places.
 
     Each region's columns are asked for once and its rows once. Memory is bounded by one band across
-    the slide, ``2 * (window - 1)`` pixels wide, and the strips it is made of.
+    the slide, ``2 * strip_depth(window)`` pixels wide, and the strips it is made of.
 
     Raises
     ------
@@ -98,14 +106,39 @@ def settle_seams(grid: RegionGrid, strips_of: StripsOf, *, window: int, floor: f
         return None if strips is None else strips.cols
 
     def rows_of(row: int, col: int) -> Heatmap | None:
+        # turned, so that all below is told of columns only
         strips = strips_of(row, col)
-        return None if strips is None else strips.rows
+        return None if strips is None else strips.rows.swapaxes(1, 2)
 
     upright = ([cols_of(row, col) for row in range(grid.rows)] for col in range(grid.cols))
     level = ([rows_of(row, col) for col in range(grid.cols)] for row in range(grid.rows))
-    parts = [_settle_vertical(grid, border, window, floor) for border in _borders(upright)]
-    parts += [_settle_horizontal(grid, border, window, floor) for border in _borders(level)]
-    return Peaks.concatenate(parts)
+    width, height, reach = grid.lattice.width, grid.lattice.height, (window - 1) // 2
+    depth = strip_depth(window)
+    col, row = undecided.col.astype(np.int64), undecided.row.astype(np.int64)
+    across = _Line(grid.side, grid.cols, col, row, undecided.score, reach)
+    along = _Line(grid.side, grid.rows, row, col, undecided.score, reach)
+    x_px, y_px = undecided.x_px.copy(), undecided.y_px.copy()
+    stands = np.ones(len(undecided), np.bool_)
+    for border in _borders(upright):
+        across.judge(border, border.band(height, width, grid.side, depth), stands, x_px)
+    for border in _borders(level):
+        along.judge(border, border.band(width, height, grid.side, depth), stands, y_px)
+    moved = Peaks(x_px, y_px, undecided.col, undecided.row, undecided.score, undecided.label)
+    return moved.take(stands)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Band:
+    """The strips of both sides of a border line, ``(along the line, across it)``."""
+
+    values: Heatmap
+    start: int
+    """Place of the first of ``values`` across the line, in the plane."""
+
+    def at(self, along: NDArray[np.int64], across: NDArray[np.int64]) -> Heatmap:
+        """Values at places in the plane, beyond the band those at its border."""
+        within = np.clip(across - self.start, 0, self.values.shape[1] - 1)
+        return np.asarray(self.values[np.clip(along, 0, len(self.values) - 1), within])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,22 +150,22 @@ class _Border:
     before: list[Heatmap | None]
     after: list[Heatmap | None]
 
-    def band(self, shape: tuple[int, int], side: int, depth: int, axis: int) -> Heatmap | None:
-        """Join the strips to ``(C, *shape)``, None where nothing was predicted.
+    def band(self, length: int, end: int, side: int, depth: int) -> _Band:
+        """Join the strips, 0 where nothing was predicted.
 
-        ``axis`` is the one that crosses the line: 1 is that of rows, 2 that of columns.
+        Parameters
+        ----------
+        length, end
+            Of the plane along the line, and where it ends across the line.
         """
-        strips = [strip for strip in (*self.before, *self.after) if strip is not None]
-        if not strips:
-            return None
-        band = np.zeros((len(strips[0]), *shape), np.float32)
-        across = band.swapaxes(axis, 2)
+        line = self.number * side
+        values = np.zeros((length, min(line + depth, end) - line + depth), np.float32)
         for place, pair in enumerate(zip(self.before, self.after, strict=True)):
             along = slice(place * side, (place + 1) * side)
             for strip, where in zip(pair, (slice(depth), slice(depth, None)), strict=True):
                 if strip is not None:
-                    across[:, along, where] = strip.swapaxes(axis, 2)
-        return band
+                    values[along, where] = strip
+        return _Band(values, line - depth)
 
 
 def _borders(lines: Iterable[Sequence[Heatmap | None]]) -> Iterator[_Border]:
@@ -146,42 +179,53 @@ def _borders(lines: Iterable[Sequence[Heatmap | None]]) -> Iterator[_Border]:
         before = [None if pair is None else pair[1].copy() for pair in pairs]
 
 
-def _settle_vertical(grid: RegionGrid, border: _Border, window: int, floor: float) -> Peaks:
-    """Settle the band along a line between columns of regions."""
-    reach, depth = (window - 1) // 2, window - 1
-    line, lattice = border.number * grid.side, grid.lattice
-    x0, x1 = line - depth, min(line + depth, lattice.width)
-    band = border.band((lattice.height, x1 - x0), grid.side, depth, 2)
-    if band is None:
-        return Peaks.empty()
-    peaks = find_peaks(band, window=window, floor=floor, x0=x0)
-    return peaks.take(
-        _inside(peaks, Box(line - reach, 0, min(line + reach, lattice.width), lattice.height))
-    )
+class _Line:
+    """Undecided peaks as the lines between the columns of regions see them (or between the rows).
 
+    Parameters
+    ----------
+    side, number
+        Of a region across the lines; of regions.
+    across, along
+        int64 pixels of the peaks in the plane.
+    """
 
-def _settle_horizontal(grid: RegionGrid, border: _Border, window: int, floor: float) -> Peaks:
-    """Settle the band between rows of regions, less what the vertical bands settled."""
-    reach, depth = (window - 1) // 2, window - 1
-    line, lattice = border.number * grid.side, grid.lattice
-    y0, y1 = line - depth, min(line + depth, lattice.height)
-    band = border.band((y1 - y0, lattice.width), grid.side, depth, 1)
-    if band is None:
-        return Peaks.empty()
-    peaks = find_peaks(band, window=window, floor=floor, y0=y0)
-    near = _inside(peaks, Box(0, line - reach, lattice.width, min(line + reach, lattice.height)))
-    return peaks.take(near & ~_near_vertical_line(peaks, grid, reach))
+    def __init__(
+        self,
+        side: int,
+        number: int,
+        across: NDArray[np.int64],
+        along: NDArray[np.int64],
+        score: Heatmap,
+        reach: int,
+    ) -> None:
+        self._across, self._along, self._score, self._reach = across, along, score, reach
+        nearest = np.round((across + 0.5) / side).astype(np.int64)
+        self._offset = across - nearest * side
+        near = (self._offset >= -reach) & (self._offset < reach)
+        near &= (nearest > 0) & (nearest < number)
+        self._peaks = np.flatnonzero(near)
+        # grouped by line
+        self._peaks = self._peaks[np.argsort(nearest[self._peaks], kind="stable")]
+        self._starts = np.searchsorted(nearest[self._peaks], np.arange(number + 1))
 
-
-def _near_vertical_line(peaks: Peaks, grid: RegionGrid, reach: int) -> NDArray[np.bool_]:
-    """Whether a peak lies in ``[line - reach, line + reach)`` of a line between region columns."""
-    line = np.round((peaks.col + 0.5) / grid.side).astype(np.int64)
-    exists = (line > 0) & (line < grid.cols)
-    offset = peaks.col - line * grid.side
-    return np.asarray(exists & (offset >= -reach) & (offset < reach))
-
-
-def _inside(peaks: Peaks, box: Box) -> NDArray[np.bool_]:
-    return np.asarray(
-        (peaks.col >= box.x0) & (peaks.col < box.x1) & (peaks.row >= box.y0) & (peaks.row < box.y1)
-    )
+    def judge(
+        self,
+        border: _Border,
+        band: _Band,
+        stands: NDArray[np.bool_],
+        place_px: NDArray[np.float64],
+    ) -> None:
+        """Strike out peaks of one line that the band outranks; refine the rest across it."""
+        reach = np.arange(-self._reach, self._reach + 1)
+        peaks = self._peaks[self._starts[border.number] : self._starts[border.number + 1]]
+        for start in range(0, len(peaks), _AT_ONCE):
+            some = peaks[start : start + _AT_ONCE]
+            along, across = self._along[some], self._across[some]
+            window = band.at(along[:, None, None] + reach[:, None], across[:, None, None] + reach)
+            stands[some] &= window.max(axis=(1, 2)) <= self._score[some]
+        # of all others both neighbours lie in their own region
+        beside = peaks[np.isin(self._offset[peaks], (-1, 0))]
+        along, across = self._along[beside], self._across[beside]
+        values = [band.at(along, across + step).astype(np.float64) for step in (-1, 0, 1)]
+        place_px[beside] = across + 0.5 + parabola_top(*values)

@@ -12,6 +12,8 @@ from pipeline.model.card import ModelCard
 Key = dict[str, str]
 """Named parts as text, so that a difference can be named."""
 
+REGION_FORM = 2
+"""Of region files: one of another form counts as missing, and its region is predicted again."""
 ROI_PART = "region of interest"
 CONTENT_PART = "slide content"
 NO_ROI = "none"
@@ -134,7 +136,7 @@ def score_key(job: SlideJob, card: ModelCard, files: Mapping[str, str]) -> Key:
 
 def region_match(key: Key, region_tiles: int) -> str:
     """The mark of a region file: another region size cuts other regions."""
-    return digest({"key": key, "region_tiles": region_tiles})
+    return digest({"key": key, "region_tiles": region_tiles, "form": REGION_FORM})
 
 
 def changed_parts(before: Key, after: Key) -> list[str]:

@@ -83,14 +83,15 @@ def process_region(job: SlideJob, index: int) -> dict[str, Any]:
         for square in lost:  # between others it was predicted, from white
             heatmap[(slice(None), *place(square, region.box))] = 0
     with clock.stage("settle"):
-        peaks = _settle(plan, region, heatmap)
+        peaks, undecided = _settle(plan, region, heatmap)
     with clock.stage("measure"):
         measures = _measure(plan, region, read.parts, lost, glass)
     with clock.stage("write"):
         # before the mark: a region that counts as done has its heatmap
         write_block(job.folder / HEATMAP_NAME, region.box.x0, region.box.y0, heatmap)
         strips = border_strips(heatmap, window=plan.window)
-        write_region(path, RegionResult(peaks, strips, read.unreadable, measures), plan.match)
+        result = RegionResult(peaks, undecided, strips, read.unreadable, measures)
+        write_region(path, result, plan.match)
     threshold = CellRule.of(job.config, predictor.card).threshold
     return {
         "tiles": len(tiles),
@@ -111,7 +112,7 @@ def _planned(work: Path, mark: PlanMark) -> tuple[Plan, NDArray[np.bool_], Glass
     return plan, squares, glass
 
 
-def _settle(plan: Plan, region: Region, heatmap: NDArray[np.float32]) -> Peaks:
+def _settle(plan: Plan, region: Region, heatmap: NDArray[np.float32]) -> tuple[Peaks, Peaks]:
     return settle_region(
         heatmap,
         region.box,

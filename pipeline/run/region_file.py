@@ -35,6 +35,8 @@ class RegionResult:
     """What a region leaves behind."""
 
     peaks: Peaks
+    undecided: Peaks
+    """So near a border that a neighbour may outrank them; see ``core.seams``."""
     strips: BorderStrips
     unreadable: NDArray[np.int32]
     """``(N, 2)`` row and column of squares whose pixels could not be read."""
@@ -44,16 +46,14 @@ class RegionResult:
 
 def write_region(path: Path, result: RegionResult, match: str) -> None:
     """Write the file in one step."""
-    peaks = np.empty(len(result.peaks), _PEAK)
-    for name in _PEAK.names or ():
-        peaks[name] = getattr(result.peaks, name)
     members = (
         np.array(match),
         result.strips.rows,
         result.strips.cols,
         result.unreadable,
         result.measures,
-        peaks,
+        _packed(result.peaks),
+        _packed(result.undecided),
     )
     body = io.BytesIO()
     for member in members:
@@ -78,6 +78,7 @@ class StoredRegion:
 
     index: int
     peaks: Peaks
+    undecided: Peaks
     unreadable: NDArray[np.int32]
     measures: NDArray[np.float32]
 
@@ -101,11 +102,10 @@ def _read(work: Path, plan: Plan, index: int) -> StoredRegion:
             raise _stale(work, index)
         _pass_over(stream)
         _pass_over(stream)
-        unreadable, measures, peaks = (_loaded(stream) for _ in range(3))
+        unreadable, measures, peaks, undecided = (_loaded(stream) for _ in range(4))
     except (OSError, ValueError, EOFError) as error:
         raise _stale(work, index) from error
-    columns = (np.ascontiguousarray(peaks[name]) for name in _PEAK.names or ())
-    return StoredRegion(index, Peaks(*columns), unreadable, measures)
+    return StoredRegion(index, _unpacked(peaks), _unpacked(undecided), unreadable, measures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,17 @@ def strips_reader(work: Path, plan: Plan) -> StripsOf:
         return _StoredStrips(work, index) if index in active else None
 
     return strips_of
+
+
+def _packed(peaks: Peaks) -> NDArray[np.void]:
+    packed = np.empty(len(peaks), _PEAK)
+    for name in _PEAK.names or ():
+        packed[name] = getattr(peaks, name)
+    return packed
+
+
+def _unpacked(packed: NDArray[np.void]) -> Peaks:
+    return Peaks(*(np.ascontiguousarray(packed[name]) for name in _PEAK.names or ()))
 
 
 def _stale(work: Path, index: int) -> StaleWorkError:

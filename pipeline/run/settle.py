@@ -47,7 +47,8 @@ def _gather(
     work: Path, plan: Plan, regions: Sequence[StoredRegion]
 ) -> tuple[Peaks, list[tuple[int, int]]]:
     damaged = [(int(row), int(col)) for region in regions for row, col in region.unreadable]
-    seams = settle_seams(plan.grid, strips_reader(work, plan), window=plan.window, floor=plan.floor)
+    undecided = Peaks.concatenate([region.undecided for region in regions])
+    seams = settle_seams(plan.grid, undecided, strips_reader(work, plan), window=plan.window)
     # tiles in the order of the lattice, whatever the regions were
     return Peaks.concatenate([*(region.peaks for region in regions), seams]), sorted(damaged)
 

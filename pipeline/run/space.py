@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.core.qc.bins import MEASURES
+from pipeline.core.seams import strip_depth
 from pipeline.errors import OutputError
 from pipeline.io.files import output_errors
 from pipeline.run.plan import Plan
@@ -36,7 +37,7 @@ def slide_bytes(plan: Plan, *, downsample: int) -> int:
     side_px = plan.core_px
     heatmap = plan.tiles * 2 * (side_px // downsample) ** 2 * 4 // 3
     region_px = side_px * plan.region_tiles
-    strips = len(plan.regions) * 4 * region_px * 2 * (plan.window - 1) * _STRIP_BYTES
+    strips = len(plan.regions) * 4 * region_px * strip_depth(plan.window) * _STRIP_BYTES
     bins = (side_px // plan.square_px) ** 2
     measures = len(plan.regions) * plan.region_tiles**2 * bins * len(MEASURES) * 4
     covered_mm2 = plan.squares * (plan.square_px * plan.mpp_um / 1000) ** 2

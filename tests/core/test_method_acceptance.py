@@ -129,20 +129,22 @@ def test_acceptance_08_a_map_in_pieces_has_the_cells_of_the_whole(
     rule = PeakRule.named(kind, radius_um=3.1, mpp_um=0.3125)
     grid = RegionGrid(TileLattice(240, 192, 64, 32, 32), side)
     parts: list[Peaks] = []
+    undecided: list[Peaks] = []
     strips: list[BorderStrips] = []
     for index in range(len(grid)):
         box = grid.region(index).box
         piece = heatmap[:, box.y0 : box.y1, box.x0 : box.x1]
-        settled = settle_region(
+        settled, open_still = settle_region(
             piece, box, plane_width=240, plane_height=192, window=rule.window, floor=0.3
         )
         parts.append(settled)
+        undecided.append(open_still)
         strips.append(border_strips(piece, window=rule.window))
 
     def strips_of(row: int, col: int) -> BorderStrips:
         return strips[row * grid.cols + col]
 
-    seams = settle_seams(grid, strips_of, window=rule.window, floor=0.3)
+    seams = settle_seams(grid, Peaks.concatenate(undecided), strips_of, window=rule.window)
     cells = merge_ties(Peaks.concatenate([*parts, seams]))
     whole = rule.candidates(heatmap, floor=0.3)
     assert len(whole) > 20

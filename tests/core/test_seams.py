@@ -22,19 +22,24 @@ def cut(heatmap: Heatmap, grid: RegionGrid, *, window: int, floor: float, empty:
     """Settle each region alone (``empty`` ones were never predicted), then the seams."""
     _, height, width = heatmap.shape
     strips: dict[tuple[int, int], BorderStrips] = {}
-    parts = []
+    parts, undecided = [], []
     for region in grid:
         if region.index in empty:
             continue
         box = region.box
         part = np.ascontiguousarray(heatmap[:, box.y0 : box.y1, box.x0 : box.x1])
         strips[region.row, region.col] = border_strips(part, window=window)
-        parts.append(
-            settle_region(
-                part, box, plane_width=width, plane_height=height, window=window, floor=floor
-            )
+        settled, open_still = settle_region(
+            part, box, plane_width=width, plane_height=height, window=window, floor=floor
         )
-    seams = settle_seams(grid, lambda row, col: strips.get((row, col)), window=window, floor=floor)
+        parts.append(settled)
+        undecided.append(open_still)
+    seams = settle_seams(
+        grid,
+        Peaks.concatenate(undecided),
+        lambda row, col: strips.get((row, col)),
+        window=window,
+    )
     return Peaks.concatenate([*parts, seams])
 
 
@@ -181,15 +186,17 @@ def test_a_plane_of_one_region_has_no_seams() -> None:
 
 def test_a_slide_where_nothing_was_predicted_has_no_cells() -> None:
     grid = RegionGrid(TileLattice(300, 300, 64, 32), 2)
-    assert len(settle_seams(grid, nothing_predicted, window=21, floor=0.06)) == 0
+    assert len(settle_seams(grid, Peaks.empty(), nothing_predicted, window=21)) == 0
 
 
-def test_strips_are_copies_of_the_outermost_rows_and_columns() -> None:
+def test_strips_are_copies_of_the_outermost_rows_and_columns_of_the_higher_channel() -> None:
     heatmap = noise(np.random.default_rng(9), (2, 50, 60))
+    higher = heatmap.max(axis=0)
     strips = border_strips(heatmap, window=7)
-    assert np.array_equal(strips.rows, [heatmap[:, :6], heatmap[:, -6:]])
-    assert np.array_equal(strips.cols, [heatmap[:, :, :6], heatmap[:, :, -6:]])
-    assert not np.shares_memory(strips.rows, heatmap)
+    assert np.array_equal(strips.rows, [higher[:3], higher[-3:]])
+    assert np.array_equal(strips.cols, [higher[:, :3], higher[:, -3:]])
+    one_channel = border_strips(heatmap[:1], window=7)
+    assert not np.shares_memory(one_channel.rows, heatmap)
 
 
 def test_each_strip_is_asked_for_once() -> None:
@@ -218,11 +225,11 @@ def test_each_strip_is_asked_for_once() -> None:
         part = heatmap[:, box.y0 : box.y1, box.x0 : box.x1]
         return Asked(border_strips(part, window=11), (row, col))
 
-    settle_seams(grid, strips_of, window=11, floor=0.06)
+    settle_seams(grid, Peaks.empty(), strips_of, window=11)
     assert len(asked) == len(set(asked)) == 2 * len(grid)
 
 
 def test_regions_too_small_for_the_window_are_refused_with_both_sizes() -> None:
     grid = RegionGrid(TileLattice(100, 100, 32, 32), 1)
     with pytest.raises(ValueError, match="regions of 32 px are narrower than window - 1 = 34"):
-        settle_seams(grid, nothing_predicted, window=35, floor=0.1)
+        settle_seams(grid, Peaks.empty(), nothing_predicted, window=35)

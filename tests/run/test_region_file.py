@@ -19,6 +19,7 @@ def path(tmp_path: Path) -> Path:
     heatmap = rng.random((2, 96, 96), np.float32)
     result = RegionResult(
         peaks=find_peaks(heatmap, window=13, floor=0.1),
+        undecided=find_peaks(heatmap, window=13, floor=0.9),
         strips=border_strips(heatmap, window=13),
         unreadable=np.array([[3, 4]], np.int32),
         measures=rng.random((14, 6, 6), np.float32),
@@ -40,6 +41,7 @@ def test_the_same_result_gives_the_same_bytes(path: Path, tmp_path: Path) -> Non
     heatmap = rng.random((2, 96, 96), np.float32)
     again = RegionResult(
         find_peaks(heatmap, window=13, floor=0.1),
+        find_peaks(heatmap, window=13, floor=0.9),
         border_strips(heatmap, window=13),
         np.array([[3, 4]], np.int32),
         rng.random((14, 6, 6), np.float32),
