@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
+from planted import regions_alike
 
 from pipeline.config.settings import RunConfig
 from pipeline.core.ccls import Peaks, merge_ties
 from pipeline.core.maps import edt_map
-from pipeline.core.seams import border_strips, settle_region, settle_seams
+from pipeline.core.seams import border_strips, settle_seams
 from pipeline.core.tiling import RegionGrid, TileLattice
 from pipeline.run.plan import Plan, region_path
 from pipeline.run.region_file import RegionResult, read_regions, strips_reader, write_region
@@ -45,23 +46,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         region_path(work, 0).parent.mkdir(parents=True)
-        for region in grid:
-            peaks, undecided = settle_region(
-                heatmap,
-                region.box,
-                plane_width=grid.lattice.width,
-                plane_height=grid.lattice.height,
-                window=WINDOW,
-                floor=FLOOR,
-            )
-            result = RegionResult(
-                peaks,
-                undecided,
-                border_strips(heatmap, window=WINDOW),
-                np.empty((0, 2), np.int32),
-                np.empty((14, 24, 24), np.float32),
-            )
-            write_region(region_path(work, region.index), result, plan.match)
+        strips = border_strips(heatmap, window=WINDOW)
+        unread, measures = np.empty((0, 2), np.int32), np.zeros((14, 24, 24), np.float32)
+        alike = regions_alike(grid, heatmap, window=WINDOW, floor=FLOOR)
+        for index, (peaks, undecided) in zip(regions, alike, strict=True):
+            result = RegionResult(peaks, undecided, strips, unread, measures)
+            write_region(region_path(work, index), result, plan.match)
         start = time.perf_counter()
         stored = read_regions(work, plan)
         read = time.perf_counter()

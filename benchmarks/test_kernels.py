@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from planted import planted_peaks
+from planted import planted_peaks, regions_alike
 from pytest_benchmark.fixture import BenchmarkFixture
 from scipy import ndimage
 
@@ -11,7 +11,7 @@ from pipeline.core.ccls import Peaks, find_peaks, merge_ties
 from pipeline.core.maps import edt_map
 from pipeline.core.matching import match
 from pipeline.core.resampling import axis_taps, resample
-from pipeline.core.seams import BorderStrips, border_strips, settle_region, settle_seams
+from pipeline.core.seams import BorderStrips, border_strips, settle_seams
 from pipeline.core.tiling import RegionGrid, TileLattice
 
 WINDOW = 21
@@ -43,17 +43,7 @@ def test_settle_seams(benchmark: BenchmarkFixture, heatmap: NDArray[np.float32])
     """A 4 x 4 grid of regions, each carrying the same map."""
     grid = RegionGrid(TileLattice(4 * MAP_SIDE_PX, 4 * MAP_SIDE_PX, core=512, halo=64), 4)
     strips = border_strips(heatmap, window=WINDOW)
-    undecided = [
-        settle_region(
-            heatmap,
-            region.box,
-            plane_width=grid.lattice.width,
-            plane_height=grid.lattice.height,
-            window=WINDOW,
-            floor=FLOOR,
-        )[1]
-        for region in grid
-    ]
+    undecided = [some for _, some in regions_alike(grid, heatmap, window=WINDOW, floor=FLOOR)]
 
     def strips_of(_row: int, _col: int) -> BorderStrips:
         return strips

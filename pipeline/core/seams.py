@@ -119,10 +119,10 @@ def settle_seams(grid: RegionGrid, undecided: Peaks, strips_of: StripsOf, *, win
     along = _Line(grid.side, grid.rows, row, col, undecided.score, reach)
     x_px, y_px = undecided.x_px.copy(), undecided.y_px.copy()
     stands = np.ones(len(undecided), np.bool_)
-    for border in _borders(upright):
-        across.judge(border, border.band(height, width, grid.side, depth), stands, x_px)
-    for border in _borders(level):
-        along.judge(border, border.band(width, height, grid.side, depth), stands, y_px)
+    for number, band in _bands(upright, (height, width), grid.side, depth):
+        across.judge(number, band, stands, x_px)
+    for number, band in _bands(level, (width, height), grid.side, depth):
+        along.judge(number, band, stands, y_px)
     moved = Peaks(x_px, y_px, undecided.col, undecided.row, undecided.score, undecided.label)
     return moved.take(stands)
 
@@ -141,40 +141,34 @@ class _Band:
         return np.asarray(self.values[np.clip(along, 0, len(self.values) - 1), within])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Border:
-    """A border line across the slide, and of each pair of regions that meet there the strips."""
+def _bands(
+    lines: Iterable[Sequence[Heatmap | None]], plane: tuple[int, int], side: int, depth: int
+) -> Iterator[tuple[int, _Band]]:
+    """Join the strips along each border line, 0 where nothing was predicted.
 
-    number: int
-    """Of the regions after it; the line's place is this many sides of a region."""
-    before: list[Heatmap | None]
-    after: list[Heatmap | None]
+    Parameters
+    ----------
+    lines
+        Successive lines of regions; of each region ``(2, along, depth)``.
+    plane
+        Its sizes along the lines and across them.
 
-    def band(self, length: int, end: int, side: int, depth: int) -> _Band:
-        """Join the strips, 0 where nothing was predicted.
-
-        Parameters
-        ----------
-        length, end
-            Of the plane along the line, and where it ends across the line.
-        """
-        line = self.number * side
-        values = np.zeros((length, min(line + depth, end) - line + depth), np.float32)
-        for place, pair in enumerate(zip(self.before, self.after, strict=True)):
-            along = slice(place * side, (place + 1) * side)
-            for strip, where in zip(pair, (slice(depth), slice(depth, None)), strict=True):
-                if strip is not None:
-                    values[along, where] = strip
-        return _Band(values, line - depth)
-
-
-def _borders(lines: Iterable[Sequence[Heatmap | None]]) -> Iterator[_Border]:
-    """Borders between the pairs of strips of successive lines of regions."""
+    Yields
+    ------
+    How many lines of regions lie before the border, and its band.
+    """
+    length, end = plane
     before: list[Heatmap | None] = []
     for number, pairs in enumerate(lines):
         if number:
+            line = number * side
+            values = np.zeros((length, min(line + depth, end) - line + depth), np.float32)
             after = [None if pair is None else pair[0] for pair in pairs]
-            yield _Border(number, before, after)
+            for strips, where in ((before, slice(depth)), (after, slice(depth, None))):
+                for place, strip in enumerate(strips):
+                    if strip is not None:
+                        values[place * side : (place + 1) * side, where] = strip
+            yield number, _Band(values, line - depth)
         # copies: the other half of each pair can go
         before = [None if pair is None else pair[1].copy() for pair in pairs]
 
@@ -210,15 +204,11 @@ class _Line:
         self._starts = np.searchsorted(nearest[self._peaks], np.arange(number + 1))
 
     def judge(
-        self,
-        border: _Border,
-        band: _Band,
-        stands: NDArray[np.bool_],
-        place_px: NDArray[np.float64],
+        self, number: int, band: _Band, stands: NDArray[np.bool_], place_px: NDArray[np.float64]
     ) -> None:
         """Strike out peaks of one line that the band outranks; refine the rest across it."""
         reach = np.arange(-self._reach, self._reach + 1)
-        peaks = self._peaks[self._starts[border.number] : self._starts[border.number + 1]]
+        peaks = self._peaks[self._starts[number] : self._starts[number + 1]]
         for start in range(0, len(peaks), _AT_ONCE):
             some = peaks[start : start + _AT_ONCE]
             along, across = self._along[some], self._across[some]
