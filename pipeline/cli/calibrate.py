@@ -1,5 +1,6 @@
 """``ki67 calibrate``: a correction of the index from manual counts, as a file beside the model."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pipeline.cli.paths import OutputPath
 if TYPE_CHECKING:
     from pipeline.io.calibration import CalibrationRecord
     from pipeline.io.counted_fields import CountedFields
+    from pipeline.model.card import ModelCard
 
 
 @click.command("calibrate")
@@ -66,11 +68,12 @@ def calibrate(
 
     folder = resolve_model(model)
     card = load_card(folder)
-    path = out or calibration_path(folder, name)
+    beside = calibration_path(folder, name)  # in any case: the name must be a plain one
     counted, source = _counted(counts, run_folder, model, threshold, options)
-    _check_weights(counted, card.weights_sha256, card.name)
-    _check_threshold(counted, threshold)
+    _check_made_alike(counted, card, threshold)
     groups, small = pool_groups(counted.fields)
+    excluded = (*counted.left_out, *(f"{group.name}: under {MIN_CELLS} cells" for group in small))
+    _say_left_out(excluded)  # before the fit: it may be refused because of them
     calibration = fit_calibration(groups)
     left_out = leave_one_out(groups)
     record = CalibrationRecord(
@@ -85,9 +88,9 @@ def calibrate(
         ),
         leave_one_group_out=left_out_errors(left_out),
         by_group=group_rows(groups, left_out),
-        left_out=(*counted.left_out, *(f"{g.name}: under {MIN_CELLS} cells" for g in small)),
+        left_out=excluded,
     )
-    write_calibration(path, record)
+    write_calibration(path := out or beside, record)
     _say(record)
     click.echo(f"written: {path}")
     click.echo(f"use it:  ki67 run ... --set score.calibration={path}")
@@ -158,19 +161,14 @@ def _counted_by_model(
     return CountedFields(tuple(rows), tuple(left_out))
 
 
-def _check_weights(counted: "CountedFields", weights_sha256: str, model: str) -> None:
+def _check_made_alike(counted: "CountedFields", card: "ModelCard", threshold: float | None) -> None:
     from pipeline.errors import ConfigError
 
-    if counted.weights_sha256 not in {None, weights_sha256}:
+    if counted.weights_sha256 not in {None, card.weights_sha256}:
         raise ConfigError(
-            f"the run was scored with weights {str(counted.weights_sha256)[:12]}, {model} has "
-            f"{weights_sha256[:12]}; name the run's model with --model"
+            f"the run was scored with weights {str(counted.weights_sha256)[:12]}, {card.name} has "
+            f"{card.weights_sha256[:12]}; name the run's model with --model"
         )
-
-
-def _check_threshold(counted: "CountedFields", threshold: float | None) -> None:
-    from pipeline.errors import ConfigError
-
     if threshold is not None and counted.threshold not in {None, threshold}:
         raise ConfigError(
             f"--threshold={threshold:g}: the run counted its cells at {counted.threshold:g}; leave "
@@ -178,12 +176,15 @@ def _check_threshold(counted: "CountedFields", threshold: float | None) -> None:
         )
 
 
+def _say_left_out(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(f"left out: {line}", err=True)
+
+
 def _say(record: "CalibrationRecord") -> None:
     import math
 
     fit, errors = record.parameters, record.leave_one_group_out
-    for line in record.left_out:
-        click.echo(f"left out: {line}", err=True)
     click.echo(
         f"{fit.fields} fields in {fit.groups} groups, found index {fit.range_pct[0]:.1f} to "
         f"{fit.range_pct[1]:.1f} %\n"

@@ -1,7 +1,6 @@
 """The command `ki67 export`: make files for other programs again from stored results."""
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -54,9 +53,12 @@ def export(
 
     No slide is read and no model is run. Files go to OUT/exports/csv, zarr and ome-tiff, the QuPath
     project to OUT/qupath; with --to DIR all go below DIR. The results themselves are not touched.
+
+    Exit codes: 0 every slide with cells was exported, 1 one is damaged or an asked-for one has
+    none, 2 usage, 3 a run holds the folder.
     """
     from pipeline.io import exports
-    from pipeline.io.qupath import has_cells
+    from pipeline.io.exportable import exportable
     from pipeline.io.results import read_scores
     from pipeline.run.lock import locked
 
@@ -68,7 +70,8 @@ def export(
     # what goes into OUT itself is not written while a run writes there too
     with locked(out) if to is None else nullcontext():
         records = read_scores(out)
-        chosen = [record for record in _chosen(records, slides) if has_cells(out, record)]
+        found = exportable(out, records, slides, maps=zarr or ome_tiff)
+        chosen = found.sound
         if qupath:
             folder = _write_pack(out, records, chosen, to, _pack_options(pack))
             click.echo(f"{_count(chosen)}: {folder}")
@@ -84,20 +87,11 @@ def export(
                 for record in of:
                     write(out, record, below / name)
                 click.echo(f"{_count(of)}: {below / name}")
-
-
-def _chosen(records: "Sequence[ScoreRecord]", names: Iterable[str]) -> "list[ScoreRecord]":
-    """Slides of these ids or file names; all where none is given."""
-    wanted = list(names)
-    if not wanted:
-        return list(records)
-    known = sorted({word for r in records for word in (r.slide.id, r.slide.name)})
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise click.UsageError(f"--slide {name}: no such slide in these results{hint}")
-    return [r for r in records if r.slide.id in wanted or r.slide.name in wanted]
+    if found.empty and not slides:
+        click.echo(f"{_count(found.empty)} without cells left out", err=True)
+    for line in found.refused:
+        click.echo(f"left out: {line}", err=True)
+    click.get_current_context().exit(int(bool(found.refused)))
 
 
 def _write_pack(

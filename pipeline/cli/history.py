@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.report.text import plural
+
 
 @click.command("history")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
@@ -50,9 +52,14 @@ def history(
         with locked(out):
             runs, rows = rebuild_ledger(out)
         click.echo(f"{LEDGER_NAME}: {runs} runs, {rows} results of slides", err=True)
+    elif not (out / LEDGER_NAME).exists() and any((out / "runs").glob("*.json")):
+        click.echo(f"{LEDGER_NAME} is gone; --rebuild makes it again from result files", err=True)
+    every = list(changed_rows(read_ledger(out / LEDGER_NAME)))
+    if slide and every and not any(row.slide_id.startswith(slide) for row, _ in every):
+        raise ConfigError(f"--slide {slide}: no slide of that id was ever done in {out}")
     found = [
         (row, changed)
-        for row, changed in changed_rows(read_ledger(out / LEDGER_NAME))
+        for row, changed in every
         if (since is None or (row.finished or "") >= since.isoformat())
         and (slide is None or row.slide_id.startswith(slide))
         and (not failed or row.status == "failed")
@@ -71,7 +78,7 @@ def history(
             line += f", settings {(row.config_sha256 or '')[:12]}"
             line += f"; changed: {', '.join(changed)}" if changed else ""
             click.echo(line + (f" ({row.reason})" if row.status == "failed" else ""))
-        click.echo(f"{len(found)} results")
+        click.echo(plural(len(found), "result"))
 
 
 def _table(values: list[dict[str, object]]) -> str:

@@ -28,7 +28,13 @@ SUFFIXES = (".tif", ".tiff", ".svs")
 @click.option("--width", default=12_000, show_default=True, help="Level 0, pixels.")
 @click.option("--height", default=9_000, show_default=True, help="Level 0, pixels.")
 @click.option("--mpp", default=0.25, show_default=True, help="Micrometres per pixel.")
-@click.option("--seed", default=1, show_default=True, help="Another number, another slide.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Another number, another slide.",
+)
 @click.option("--positive", type=float, help="Share of positive cells, 0-1; default: by seed.")
 @click.option("--coverage", default=0.35, show_default=True, help="Share of tissue, 0.01-0.85.")
 @click.option("--pieces", default=3, show_default=True, help="Pieces of tissue.")

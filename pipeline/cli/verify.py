@@ -43,12 +43,13 @@ def verify(
                     click.echo(line, err=True)
 
         found = verify_archive(out, slides, on_slide=tell, threads=threads)
+    repairable = not found.holds or any(check.state == "unsettled" for check in found.slides)
+    if repairable and not keep:
+        # a run that holds the folder is the reason if its table differs: that is told alone
+        found = withdraw(out.resolve(), found, write_report)
     if not as_json:
         for problem in found.batch:
             click.echo(f"does not hold: {problem}", err=True)
-    repairable = not found.holds or any(check.state == "unsettled" for check in found.slides)
-    if repairable and not keep:
-        found = withdraw(out.resolve(), found, write_report)
     click.echo(json.dumps(_as_json(found), ensure_ascii=False) if as_json else _ending(found, out))
     click.get_current_context().exit(0 if found.holds else 1)
 

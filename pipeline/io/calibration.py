@@ -216,7 +216,8 @@ def _same(one: float | None, other: float | None) -> bool:
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else "no table of values"
     return str(error).splitlines()[0]
 
 

@@ -98,9 +98,11 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The folder is full, read-only or forbidden.
+        The folder is full, read-only or forbidden, or a folder or a device has the name.
     """
     make_folder(path.parent)
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{short_name(path)}: is no file, so nothing is written over it")
     partial = path.parent / f".{secrets.token_hex(6)}{PARTIAL_SUFFIX}"
     try:
         with output_errors(path.parent):

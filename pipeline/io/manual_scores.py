@@ -183,7 +183,7 @@ def _index(text: str, where: str, form: ManualForm) -> float | None:
     top = 1 if form.fraction else 100
     if not 0 <= value <= top:
         remedy = (
-            "give shares from 0 to 1, or leave --fraction out" if form.fraction else "in percent"
+            "as a share from 0 to 1, or leave --fraction out" if form.fraction else "in percent"
         )
         raise AnnotationError(
             f"{where}: {text!r} is outside 0 to {top}; write the index {remedy}, or name the "

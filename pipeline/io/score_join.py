@@ -86,7 +86,7 @@ def read_slide_rows(path: Path, *, column: str = "index_pct") -> SlideRows:
 def join_scores(
     slides: SlideRows, manual: ManualScores, *, statuses: Sequence[str] = USED_STATUSES
 ) -> JoinedScores:
-    """Join by slide id, else by file name, else by the name without its suffix.
+    """Join by slide id, else by file name with its folders, without them, without its suffix too.
 
     A manual name that fits several slides is left out, as are slides of another status or without
     an index, slides two manual names lead to, and whatever stands in one table only.
@@ -121,6 +121,7 @@ def matching_rows(rows: Sequence[SlideRow], written: str) -> list[SlideRow]:
     by_key = (
         lambda row: row.slide_id == written,
         lambda row: row.name == written,
+        lambda row: PurePosixPath(row.name).name == written,
         lambda row: PurePosixPath(row.name).stem == written,
     )
     for fits in by_key:

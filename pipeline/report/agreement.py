@@ -39,6 +39,7 @@ from pipeline.io.results import text_cell
 from pipeline.io.score_join import JoinedScores
 from pipeline.report.agreement_plots import draw_coefficients, draw_comparison
 from pipeline.report.agreement_tables import Table, markdown, sentences, tables
+from pipeline.report.text import plural
 
 MACHINE = "pipeline"
 MEAN = "mean of readers"
@@ -194,10 +195,12 @@ def _warnings(joined: JoinedScores) -> tuple[str, ...]:
             f"The pipeline's indices come from {len(models)} models: the figures describe none of "
             "them alone."
         )
-    if len(joined.rows) < 20:
+    # a slide that no reader's value is left for is in no comparison
+    compared = int(np.isfinite(list(joined.readers.values())).any(axis=0).sum())
+    if compared < 20:
         said.append(
-            f"Only {len(joined.rows)} slides: read the intervals, not the figures. 30 to 50 slides "
-            "that cover the range of indices are a fair start."
+            f"Only {plural(compared, 'slide')}: read the intervals, not the figures. 30 to 50 "
+            "slides that cover the range of indices are a fair start."
         )
     return tuple(said)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline import __version__
 from pipeline.errors import OutputError
-from pipeline.io.results import SCORE_NAME, WORK_NAME, read_score
+from pipeline.io.results import DONE_NAME, SCORE_NAME, WORK_NAME, read_score
 from pipeline.io.score import ScoreRecord, SlideIdentity
 from pipeline.report.changes import Changes
 from pipeline.report.words import STATUS_WORDS
@@ -56,7 +56,8 @@ class Banner:
 def load_records(out: Path) -> tuple[list[ScoreRecord], int]:
     """Read every slide's score, and count slides that are begun and not done.
 
-    A damaged score becomes a failed slide: it must not hide the others, nor be hidden.
+    A score that is damaged, or gone though the slide is done, becomes a failed slide: it must not
+    hide the others, nor be hidden.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def load_records(out: Path) -> tuple[list[ScoreRecord], int]:
         )
     records, pending = [], 0
     for folder in folders:
-        if (folder / SCORE_NAME).exists():
+        if (folder / SCORE_NAME).exists() or (folder / DONE_NAME).exists():
             records.append(_record(folder))
         elif (folder / WORK_NAME).exists():
             pending += 1

@@ -224,5 +224,7 @@ def _chosen(out: Path, slide_ids: Collection[str]) -> list[Path]:
     found = [path for path in folders if path.name.startswith(tuple(slide_ids))]
     for slide_id in slide_ids:
         if not any(path.name.startswith(slide_id) for path in found):
-            raise ConfigError(f"{slide_id}: no such slide in {out}; `ki67 status {out}` lists them")
+            raise ConfigError(
+                f"{slide_id}: no such slide in {out}; `ki67 status {out} --json` lists them"
+            )
     return found

@@ -82,12 +82,30 @@ def test_two_slides_give_reasons_instead_of_coefficients(results: Path) -> None:
     assert only["closeness"]["mean_absolute_points"] is not None
 
 
+def test_only_slides_that_are_compared_are_counted(results: Path) -> None:
+    (results.parent / "manual.csv").write_text("slide,A\ns1,10\ns1,12\ns2,20\ns3,30\n")
+    agree(results)
+    text = (results / "agreement" / "agreement.md").read_text(encoding="utf-8")
+    assert "Only 2 slides" in text
+
+
+def test_a_file_name_needs_no_folder(results: Path) -> None:
+    table = (results / "slides.csv").read_text()
+    (results / "slides.csv").write_text(table.replace(",s1.svs,", ",2026/s1.svs,"))
+    (results.parent / "manual.csv").write_text("slide,A\ns1.svs,10\ns2,20\n")
+    answer = agree(results)
+    assert "no such slide" not in answer.output
+    figures = json.loads((results / "agreement" / "agreement.json").read_text(encoding="utf-8"))
+    assert figures["with_pipeline"][0]["n"] == 2
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
         (("--cutoffs", "20,10"), "--cutoffs 20,10: write rising numbers between 0 and 100"),
         (("--scheme", "mine"), "--scheme mine: known are st_gallen_2013"),
         (("--column", "nothing"), "slides.csv: no column nothing"),
+        (("--fraction",), "write the index as a share from 0 to 1, or leave --fraction out"),
         (("--reader", "C"), "no reader 'C'"),
         (("--status", "fine"), "'fine' is not one of 'ok', 'ok_with_flags'"),
         (("--status", "failed"), "manual.csv: none of its slides can be compared with slides.csv"),

@@ -14,6 +14,7 @@ from pipeline.core.frame import PlaneFrame
 from pipeline.core.points import CellPoints
 from pipeline.io.cells import write_cells
 from pipeline.io.density import bin_cells, read_density, write_density
+from pipeline.io.done import write_done
 from pipeline.io.heatmap import create_heatmap, finish_heatmap, read_level, write_block
 from pipeline.io.results import Counts, Ki67, ScoreRecord, SlideIdentity, write_score
 from tests.io.qupath_reader import read_objects
@@ -64,6 +65,7 @@ def make_result(out: Path, slide_id: str, name: str, seed: int) -> None:
         ki67=Ki67(index_pct=100 * points.positive / CELLS),
     )
     write_score(folder / "score.json", record)
+    write_done(folder, {})
 
 
 @pytest.fixture
@@ -107,6 +109,7 @@ def test_without_a_place_they_lie_beside_the_results(out: Path) -> None:
     assert ki67(out, "--csv", "--qupath").output.splitlines() == [
         f"2 slides: {out / 'qupath'}",
         f"2 slides: {out / 'exports' / 'csv'}",
+        "1 slide without cells left out",
     ]
     assert (out / "qupath" / "a-1.density.png").exists()
     table = pd.read_csv(out / "exports" / "csv" / "b-2.cells.csv.gz")
@@ -172,3 +175,49 @@ def test_what_cannot_be_meant_is_one_line_with_the_remedy(
     assert made.exit_code == 2
     assert message in made.output
     assert len(made.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost", "said"),
+    [
+        ("--csv", "cells.parquet", "a.mrxs: cells.parquet: missing"),
+        ("--csv", "score.json", "a-1: score.json: missing"),
+        ("--csv", "done.json", "a.mrxs: it is not finished"),
+        ("--ome-tiff", "heatmap.ome.zarr/0/c/0/1/1", "a.mrxs: heatmap.ome.zarr/0/c/0/1/1: missing"),
+        ("--zarr", "heatmap.ome.zarr/0/c/0/1/1", "a.mrxs: heatmap.ome.zarr/0/c/0/1/1: missing"),
+    ],
+)
+def test_a_slide_that_lost_a_file_is_named_and_not_exported_but_the_others_are(
+    out: Path, tmp_path: Path, kind: str, lost: str, said: str
+) -> None:
+    (out / "slides" / "a-1" / lost).unlink()
+
+    made = ki67(out, kind, "--to", tmp_path)
+
+    assert made.exit_code == 1
+    assert f"left out: {said}" in made.output
+    names = [path.name for path in (tmp_path / kind.removeprefix("--")).iterdir()]
+    assert names
+    assert all(name.startswith("b-2.") for name in names)
+
+
+def test_a_damaged_map_does_not_keep_the_cells_back(out: Path, tmp_path: Path) -> None:
+    (out / "slides" / "a-1" / "heatmap.ome.zarr" / "0" / "c" / "0" / "1" / "1").write_bytes(b"")
+    assert ki67(out, "--csv", "--to", tmp_path).exit_code == 0
+    assert len(list((tmp_path / "csv").iterdir())) == 2
+
+
+def test_a_slide_asked_for_that_has_nothing_is_no_success(out: Path, tmp_path: Path) -> None:
+    made = ki67(out, "--csv", "--slide", "c.svs", "--to", tmp_path)
+    assert made.exit_code == 1
+    assert "left out: c.svs: failed: damaged" in made.output
+    (out / "slides" / "a-1" / "score.json").unlink()
+    lost = ki67(out, "--csv", "--slide", "a-1", "--to", tmp_path)
+    assert lost.exit_code == 1
+    assert "left out: a-1: score.json: missing" in lost.output
+
+
+def test_a_file_name_needs_no_folder(out: Path, tmp_path: Path) -> None:
+    make_result(out, "d-4", "2026/d.svs", 4)
+    assert ki67(out, "--csv", "--slide", "d.svs", "--to", tmp_path).exit_code == 0
+    assert [path.name for path in (tmp_path / "csv").iterdir()] == ["d-4.cells.csv.gz"]

@@ -118,6 +118,21 @@ def test_too_few_groups_write_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "c.json").exists()
 
 
+def test_why_slides_are_left_out_is_told_before_there_are_too_few(tmp_path: Path) -> None:
+    path = tmp_path / "manual.csv"
+    path.write_text("slide,manual_positive,manual_negative\nzz,40,800\n")
+    answer = calibrate(path, "--run", run_folder(tmp_path), "--out", tmp_path / "c.json")
+    assert answer.exit_code == 2
+    assert "left out: zz (manual.csv line 2): no such slide in the run" in answer.output
+
+
+def test_a_place_that_is_no_file_and_a_wrong_name_are_one_line(tmp_path: Path) -> None:
+    onto = calibrate(counts_csv(tmp_path), "--out", tmp_path)
+    assert (onto.exit_code, "is no file" in onto.output) == (2, True)
+    named = calibrate(counts_csv(tmp_path), "--out", tmp_path / "c.json", "--name", "../evil")
+    assert (named.exit_code, "use letters, digits" in named.output) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

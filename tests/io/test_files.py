@@ -47,6 +47,15 @@ def test_a_failed_rewrite_leaves_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_what_is_no_file_is_not_written_over(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for target in (tmp_path, pipe):
+        with pytest.raises(OutputError, match="is no file, so nothing is written over it"):
+            write_json_atomic(target, {})
+    assert pipe.is_fifo()
+
+
 def test_json_keeps_the_order_of_keys_and_every_letter(tmp_path: Path) -> None:
     write_json_atomic(tmp_path / "a.json", {"z": "Gewebe µ", "a": [1, None]})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

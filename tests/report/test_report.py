@@ -16,6 +16,7 @@ from benchmarks.synthetic_batch import make_batch
 from pipeline.cli.report import report
 from pipeline.core.qc.flags import FLAGS
 from pipeline.errors import OutputError
+from pipeline.io.done import write_done
 from pipeline.io.results import read_score, write_score
 from pipeline.report import html
 from pipeline.report.html import write_report
@@ -133,6 +134,16 @@ def test_a_damaged_score_is_a_failed_slide_and_hides_no_other(tmp_path: Path) ->
     text, page = page_of(tmp_path)
     assert "no score of schema 1" in text
     assert any("a-1.svs" in row for row in page.rows)
+
+
+def test_a_slide_that_is_done_and_lost_its_score_is_a_failed_slide(tmp_path: Path) -> None:
+    add_slide(tmp_path, "a-1")
+    folder = add_slide(tmp_path, "b-1")
+    write_done(folder, {})
+    (folder / "score.json").unlink()
+    text, page = page_of(tmp_path)
+    assert any("b-1" in row and "failed" in row for row in page.rows)
+    assert "score.json" in text
 
 
 def test_a_missing_result_file_is_shown(tmp_path: Path) -> None:

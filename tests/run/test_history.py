@@ -101,11 +101,15 @@ def test_history_names_what_changed_between(out: Path) -> None:
     assert ki67("history", out, "--since", "2020-01-01 12:30:00", "--json").stdout.splitlines() == [
         json.dumps(line) for line in lines
     ]
+    unknown = ki67("history", out, "--slide", "nobody")
+    assert (unknown.exit_code, "no slide of that id" in unknown.output) == (2, True)
     for wrong in ("30.11.2026", "20261130", "2026-13-01"):
         answer = ki67("history", out, "--since", wrong)
         assert (answer.exit_code, wrong in answer.output) == (2, True)
     table = list(csv.DictReader(io.StringIO(ki67("history", out, "--csv").stdout)))
     assert len(table) == len(lines)
+    (out / LEDGER_NAME).unlink()
+    assert "--rebuild makes it again" in ki67("history", out).stderr
 
 
 def test_status_counts_and_says_what_is_next(out: Path) -> None:
